@@ -4,7 +4,6 @@
 import os
 from pathlib import Path
 
-
 # No test may depend on what a hub answers. transformers and huggingface_hub read these once, when they are imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -12,7 +11,6 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
-
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
