@@ -41,8 +41,9 @@ def _installed_version(distribution: str) -> str:
 
 
 def _broken_torchvision_message(error: Exception, folder: str | None) -> str:
+    version = _installed_version("torchvision")
     return (
-        f"univs_hf cannot be imported because torchvision {_installed_version('torchvision')} is installed but broken.\n"
+        f"univs_hf cannot be imported because torchvision {version} is installed but broken.\n"
         f"Importing it from {folder} raises {type(error).__name__}: {error}\n"
         "univs_hf does not use torchvision, but transformers imports it wherever it is installed, and fails with it.\n"
         "Do one of these:\n"
