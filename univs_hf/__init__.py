@@ -1,0 +1,32 @@
+# Copyright 2026 The univs-hf authors. Licensed under the Apache License, Version 2.0.
+"""UniVS for transformers: one model for six video segmentation tasks."""
+
+from ._torchvision_guard import check_torchvision
+
+check_torchvision()
+
+from transformers import (  # noqa: E402
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForUniversalSegmentation,
+)
+
+from .configuration_univs import UniVSConfig  # noqa: E402
+from .image_processing_univs import UniVSImageProcessor  # noqa: E402
+from .modeling_univs import UniVSForVideoSegmentation, UniVSModel, UniVSPreTrainedModel  # noqa: E402
+
+__version__ = "0.1.0"
+
+AutoConfig.register("univs", UniVSConfig, exist_ok=True)
+AutoModel.register(UniVSConfig, UniVSModel, exist_ok=True)
+AutoModelForUniversalSegmentation.register(UniVSConfig, UniVSForVideoSegmentation, exist_ok=True)
+AutoImageProcessor.register(UniVSConfig, slow_image_processor_class=UniVSImageProcessor, exist_ok=True)
+
+__all__ = [
+    "UniVSConfig",
+    "UniVSForVideoSegmentation",
+    "UniVSImageProcessor",
+    "UniVSModel",
+    "UniVSPreTrainedModel",
+]
