@@ -9,22 +9,18 @@ files it reads.
 
 import argparse
 import os
-import pickle
 import re
-import shutil
 import sys
-import tempfile
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModelWithProjection
 
 from .configuration_univs import UniVSConfig
+from .convert_files import check_output, read_tensors, write_pretrained
 from .convert_key_map import (
     DROPPED_ORIGINAL,
     DROPPED_TEXT_TOWER,
@@ -36,10 +32,12 @@ from .convert_key_map import (
     recognise_backbone,
     text_tower_rules,
 )
-from .convert_tokenizer import DEFAULT_TOKENIZER, load_clip_tokenizer
-
-if TYPE_CHECKING:
-    from .modeling_univs import UniVSForVideoSegmentation
+from .convert_to_original import (
+    export_original_state_dict,
+    export_text_tower_state_dict,
+    write_original_checkpoint,
+)
+from .convert_tokenizer import DEFAULT_TOKENIZER, build_clip_tokenizer, load_clip_tokenizer
 
 # Rows of the published category table: all label sets one after the other (specification A.3.6).
 NUM_CATEGORY_EMBEDDINGS = 3938
@@ -119,46 +117,6 @@ def _summary(keys: Iterable[str]) -> str:
         group = re.sub(r"\.\d+(?=\.)", ".*", key)
         groups[group] = groups.get(group, 0) + 1
     return ", ".join(name if count == 1 else f"{name} ({count})" for name, count in groups.items())
-
-
-def read_tensors(path: str | os.PathLike, argument: str) -> Any:
-    """Reads a `.pth`, `.pt` or `.safetensors` file without executing what it holds, memory-mapped where possible.
-
-    Args:
-        path: The file.
-        argument: Name of the argument, for messages.
-
-    Returns:
-        What the file holds, mostly a dict. A dict under the key `model` is unwrapped (training checkpoints hold the
-        optimizer beside it).
-
-    Raises:
-        ValueError: There is no such file, or it holds more than tensors and plain containers.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"`{argument}` must be a file, and {path} is not one.")
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    is_zip = zipfile.is_zipfile(path)
-    if is_zip:
-        with zipfile.ZipFile(path) as archive:
-            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
-                raise ValueError(
-                    f"`{argument}`: {path} is a TorchScript program (as CLIP's own downloads are), not a file of "
-                    "weights. Save its weights first: torch.save(torch.jit.load(path).state_dict(), new_path)."
-                )
-    try:
-        # Files from before PyTorch 1.6 are no zip archives and cannot be mapped.
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"`{argument}`: {path} could not be read as a file of tensors saved with torch.save (nothing else is "
-            f"executed): {error}"
-        ) from error
-    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
-        return content["model"]
-    return content
 
 
 def expected_tensors(config: UniVSConfig) -> dict[str, torch.Tensor]:
@@ -401,23 +359,10 @@ def check_text_encoder_choice(text_encoder_path: str | os.PathLike | None, allow
     """
     if text_encoder_path is None and not allow_missing_text_encoder:
         raise ValueError(
-            "`text_encoder_path` (--text-encoder) is not given. The text tower is not part of a UniVS checkpoint: give "
-            "the CLIP or RegionCLIP RN50x4 file, or set `allow_missing_text_encoder=True` (--allow-missing-text-"
+            "`text_encoder_path` (--text-encoder) is not given. The text tower is not part of a UniVS checkpoint: "
+            "give the CLIP or RegionCLIP RN50x4 file, or set `allow_missing_text_encoder=True` (--allow-missing-text-"
             "encoder) to initialise it at random, with which expressions and category names mean nothing."
         )
-
-
-def check_output(output: str | os.PathLike, overwrite: bool) -> Path:
-    """The output path, absolute.
-
-    Raises:
-        ValueError: Something is there already and may not be replaced.
-    """
-    path = Path(output).expanduser().resolve()
-    occupied = any(path.iterdir()) if path.is_dir() else path.exists()
-    if occupied and not overwrite:
-        raise ValueError(f"`output_dir`: {path} exists already; choose another or allow it with `overwrite`.")
-    return path
 
 
 def build_processor(config: UniVSConfig, tokenizer: str | os.PathLike | None) -> Any:
@@ -447,36 +392,6 @@ def build_processor(config: UniVSConfig, tokenizer: str | os.PathLike | None) ->
         image_std=config.image_std,
     )
     return UniVSProcessor(image_processor, text_tokenizer)
-
-
-def write_pretrained(
-    output_dir: Path, state_dict: Mapping[str, torch.Tensor], config: UniVSConfig, processor: Any
-) -> None:
-    """Writes a `save_pretrained` directory that is there in full or not at all.
-
-    Args:
-        output_dir: Replaced if it exists. Its parent is made if need be.
-        state_dict: Tensors on the CPU; views are fine.
-        config: Becomes config.json.
-        processor: Its files are written beside.
-    """
-    output_dir.parent.mkdir(parents=True, exist_ok=True)
-    # On the same file system, so that the last step is a rename.
-    scratch = Path(tempfile.mkdtemp(prefix=f".{output_dir.name}.", dir=output_dir.parent))
-    try:
-        result = scratch / "new"
-        result.mkdir()
-        config.save_pretrained(result)
-        tensors = {key: value.contiguous() for key, value in state_dict.items()}
-        save_file(tensors, result / "model.safetensors", metadata={"format": "pt"})
-        processor.save_pretrained(result)
-        if output_dir.exists():
-            os.replace(output_dir, scratch / "old")
-        os.replace(result, output_dir)
-    finally:
-        if (scratch / "old").exists() and not output_dir.exists():
-            os.replace(scratch / "old", output_dir)
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def convert_checkpoint(
@@ -539,104 +454,6 @@ def convert_checkpoint(
         report.notes.append("the text tower was initialised at random: expressions and category names mean nothing")
     write_pretrained(output, state_dict, config, build_processor(config, tokenizer))
     return report
-
-
-def _load_ours(model_or_dir: "UniVSForVideoSegmentation | str | os.PathLike") -> tuple[dict, UniVSConfig]:
-    if not isinstance(model_or_dir, str | os.PathLike):
-        return dict(model_or_dir.state_dict()), model_or_dir.config
-    directory = Path(model_or_dir)
-    files = sorted(directory.glob("model*.safetensors"))
-    if not files or not (directory / "config.json").is_file():
-        raise ValueError(
-            f"`model_or_dir` must be a model or a directory with config.json and model.safetensors, got {directory}."
-        )
-    tensors: dict[str, torch.Tensor] = {}
-    for file in files:
-        tensors.update(load_file(file))
-    return tensors, UniVSConfig.from_pretrained(directory)
-
-
-def _export(tensors: Mapping[str, torch.Tensor], rules: Iterable[KeyRule]) -> dict[str, torch.Tensor]:
-    return {
-        rule.original: rule.transform.backward([tensors[target].detach() for target in rule.targets]) for rule in rules
-    }
-
-
-def export_original_state_dict(
-    model_or_dir: "UniVSForVideoSegmentation | str | os.PathLike",
-) -> dict[str, torch.Tensor]:
-    """The weights under the original's names: what [`convert_state_dict`] takes as `original`, bit for bit.
-
-    The Swin index buffers are left out; the original computes them itself.
-
-    Args:
-        model_or_dir: A model, or a directory that `save_pretrained` wrote.
-
-    Returns:
-        Original key -> tensor.
-
-    Raises:
-        ValueError: The directory holds no model, or the backbone has no counterpart in the original.
-    """
-    tensors, config = _load_ours(model_or_dir)
-    return _export(tensors, checkpoint_rules(config))
-
-
-def export_text_tower_state_dict(
-    model_or_dir: "UniVSForVideoSegmentation | str | os.PathLike",
-) -> dict[str, torch.Tensor]:
-    """The text tower under CLIP's names (no prefix); see [`export_original_state_dict`]."""
-    tensors, config = _load_ours(model_or_dir)
-    return _export(tensors, text_tower_rules(config))
-
-
-def _save_tensors(content: Any, path: Path) -> None:
-    """`torch.save` to a temporary name, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        torch.save(content, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_original_checkpoint(
-    model_or_dir: "UniVSForVideoSegmentation | str | os.PathLike",
-    checkpoint_path: str | os.PathLike,
-    *,
-    text_encoder_path: str | os.PathLike | None = None,
-    category_table_path: str | os.PathLike | None = None,
-    overwrite: bool = False,
-) -> None:
-    """Writes the files that the original reads: `{"model": weights}`, and on request text tower and category table.
-
-    Args:
-        model_or_dir: A model, or a directory that `save_pretrained` wrote.
-        checkpoint_path: File to write.
-        text_encoder_path: File to write the text tower to.
-        category_table_path: File to write the category table to.
-        overwrite: Replace existing files.
-
-    Raises:
-        ValueError: The directory holds no model, a file exists already, or the model carries no category table.
-    """
-    outputs = [
-        None if path is None else check_output(path, overwrite)
-        for path in (checkpoint_path, text_encoder_path, category_table_path)
-    ]
-    tensors, config = _load_ours(model_or_dir)
-    if category_table_path is not None and _TABLE not in tensors:
-        raise ValueError("`category_table_path` is given, but the model carries no category table.")
-    # Mapped tensors are views of one whole file, all of which torch.save would write.
-    contents = [
-        {"model": {key: value.clone() for key, value in _export(tensors, checkpoint_rules(config)).items()}},
-        {key: value.clone() for key, value in _export(tensors, text_tower_rules(config)).items()},
-        tensors[_TABLE].clone() if _TABLE in tensors else None,
-    ]
-    for path, content in zip(outputs, contents, strict=True):
-        if path is not None:
-            _save_tensors(content, path)
 
 
 def add_convert_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -720,6 +537,7 @@ def run_convert(args: argparse.Namespace) -> int:
 __all__ = [
     "ConversionReport",
     "add_convert_parser",
+    "build_clip_tokenizer",
     "convert_checkpoint",
     "convert_state_dict",
     "export_original_state_dict",

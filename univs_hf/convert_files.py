@@ -1,0 +1,117 @@
+# Copyright 2026 The univs-hf authors. Licensed under the Apache License, Version 2.0.
+"""Reads files of weights without executing them, and writes results that are there in full or not at all."""
+
+import os
+import pickle
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from .configuration_univs import UniVSConfig
+
+
+def read_tensors(path: str | os.PathLike, argument: str) -> Any:
+    """Reads a `.pth`, `.pt` or `.safetensors` file without executing what it holds, memory-mapped where possible.
+
+    Args:
+        path: The file.
+        argument: Name of the argument, for messages.
+
+    Returns:
+        What the file holds, mostly a dict. A dict under the key `model` is unwrapped (training checkpoints hold the
+        optimizer beside it).
+
+    Raises:
+        ValueError: There is no such file, or it holds more than tensors and plain containers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"`{argument}` must be a file, and {path} is not one.")
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    is_zip = zipfile.is_zipfile(path)
+    if is_zip:
+        with zipfile.ZipFile(path) as archive:
+            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+                raise ValueError(
+                    f"`{argument}`: {path} is a TorchScript program (as CLIP's own downloads are), not a file of "
+                    "weights. Save its weights first: torch.save(torch.jit.load(path).state_dict(), new_path)."
+                )
+    try:
+        # Files from before PyTorch 1.6 are no zip archives and cannot be mapped.
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"`{argument}`: {path} could not be read as a file of tensors saved with torch.save (nothing else is "
+            f"executed): {error}"
+        ) from error
+    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
+        return content["model"]
+    return content
+
+
+def check_output(output: str | os.PathLike, overwrite: bool) -> Path:
+    """The output path, absolute.
+
+    Args:
+        output: File or directory that is to be written.
+        overwrite: Whether something may be there already (an empty directory always may).
+
+    Raises:
+        ValueError: Something is there already and may not be replaced.
+    """
+    path = Path(output).expanduser().resolve()
+    occupied = any(path.iterdir()) if path.is_dir() else path.exists()
+    if occupied and not overwrite:
+        raise ValueError(f"The output {path} exists already; choose another, or allow `overwrite`.")
+    return path
+
+
+def write_pretrained(
+    output_dir: Path, state_dict: Mapping[str, torch.Tensor], config: UniVSConfig, processor: Any
+) -> None:
+    """Writes a `save_pretrained` directory that is there in full or not at all.
+
+    Args:
+        output_dir: Replaced if it exists. Its parent is made if need be.
+        state_dict: Tensors on the CPU; views are fine.
+        config: Becomes config.json.
+        processor: Its files are written beside.
+    """
+    output_dir.parent.mkdir(parents=True, exist_ok=True)
+    # On the same file system, so that the last step is a rename.
+    scratch = Path(tempfile.mkdtemp(prefix=f".{output_dir.name}.", dir=output_dir.parent))
+    try:
+        result = scratch / "new"
+        result.mkdir()
+        config.save_pretrained(result)
+        tensors = {key: value.contiguous() for key, value in state_dict.items()}
+        save_file(tensors, result / "model.safetensors", metadata={"format": "pt"})
+        processor.save_pretrained(result)
+        if output_dir.exists():
+            os.replace(output_dir, scratch / "old")
+        os.replace(result, output_dir)
+    finally:
+        if (scratch / "old").exists() and not output_dir.exists():
+            os.replace(scratch / "old", output_dir)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write_tensors(content: Any, path: Path) -> None:
+    """`torch.save` to a temporary name, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        torch.save(content, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+__all__ = ["check_output", "read_tensors", "write_pretrained", "write_tensors"]
