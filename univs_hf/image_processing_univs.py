@@ -247,7 +247,7 @@ class UniVSImageProcessor(PilBackend):
         if input_data_format not in formats:
             raise ValueError(f"`input_data_format` must be one of {formats}, got {input_data_format!r}.")
 
-    # ------------------------------------------------------------------------------------------ frames to model input
+    # --- frames to model input
 
     def _preprocess_image_like_inputs(self, images: Any, **settings: Any) -> BatchFeature:
         videos, _ = split_videos(images)
@@ -392,7 +392,7 @@ class UniVSImageProcessor(PilBackend):
         if do_normalize:
             target.sub_(torch.tensor(image_mean).view(3, 1, 1)).div_(torch.tensor(image_std).view(3, 1, 1))
 
-    # -------------------------------------------------------------------------------------- prompt masks to model size
+    # --- prompt masks to model size
 
     def resize_masks(
         self, masks: np.ndarray, resized_size: tuple[int, int], padded_size: tuple[int, int]
@@ -414,7 +414,7 @@ class UniVSImageProcessor(PilBackend):
             target[: resized_size[0], : resized_size[1]] = torch.from_numpy(mask[np.ix_(rows, columns)])
         return resized
 
-    # --------------------------------------------------------------------------------------------- masks to the frames
+    # --- masks to the frames
 
     def resize_mask_logits(
         self,
