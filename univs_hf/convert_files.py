@@ -1,6 +1,7 @@
 # Copyright 2026 The univs-hf authors. Licensed under the Apache License, Version 2.0.
 """Reads files of weights without executing them, and writes results that are there in full or not at all."""
 
+import json
 import os
 import pickle
 import shutil
@@ -11,9 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from .configuration_univs import UniVSConfig
+
+_SAFETENSORS_DTYPES = {
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+}
 
 
 def read_tensors(path: str | os.PathLike, argument: str) -> Any:
@@ -73,14 +81,44 @@ def check_output(output: str | os.PathLike, overwrite: bool) -> Path:
     return path
 
 
+def write_safetensors(state_dict: dict[str, torch.Tensor], path: Path) -> None:
+    """Writes a safetensors file tensor by tensor and gives each up when it is written.
+
+    `safetensors.torch.save_file` needs all tensors at once, which for memory-mapped ones means every page of every
+    source file in memory. Here a source file is released after its last tensor, so the order of the dict matters.
+
+    Args:
+        state_dict: Tensors on the CPU; views are fine. It is empty afterwards.
+        path: File to write.
+    """
+    # Larger elements first keep every tensor aligned to its element size.
+    order = sorted(state_dict, key=lambda key: -state_dict[key].element_size())
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for key in order:
+        tensor = state_dict[key]
+        begin, end = end, end + tensor.numel() * tensor.element_size()
+        header[key] = {
+            "dtype": _SAFETENSORS_DTYPES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [begin, end],
+        }
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for key in order:
+            file.write(memoryview(state_dict.pop(key).contiguous().reshape(-1).view(torch.uint8).numpy()))
+
+
 def write_pretrained(
-    output_dir: Path, state_dict: Mapping[str, torch.Tensor], config: UniVSConfig, processor: Any
+    output_dir: Path, state_dict: dict[str, torch.Tensor], config: UniVSConfig, processor: Any
 ) -> None:
     """Writes a `save_pretrained` directory that is there in full or not at all.
 
     Args:
         output_dir: Replaced if it exists. Its parent is made if need be.
-        state_dict: Tensors on the CPU; views are fine.
+        state_dict: See [`write_safetensors`]; it is empty afterwards.
         config: Becomes config.json.
         processor: Its files are written beside.
     """
@@ -91,9 +129,8 @@ def write_pretrained(
         result = scratch / "new"
         result.mkdir()
         config.save_pretrained(result)
-        tensors = {key: value.contiguous() for key, value in state_dict.items()}
-        save_file(tensors, result / "model.safetensors", metadata={"format": "pt"})
         processor.save_pretrained(result)
+        write_safetensors(state_dict, result / "model.safetensors")
         if output_dir.exists():
             os.replace(output_dir, scratch / "old")
         os.replace(result, output_dir)
@@ -114,4 +151,4 @@ def write_tensors(content: Any, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-__all__ = ["check_output", "read_tensors", "write_pretrained", "write_tensors"]
+__all__ = ["check_output", "read_tensors", "write_pretrained", "write_safetensors", "write_tensors"]

@@ -111,12 +111,13 @@ class KeyProblems:
 
 
 def _summary(keys: Iterable[str]) -> str:
-    """Keys grouped by their name without numbers: `a.*.weight (9)`."""
+    """Modules that the keys belong to, numbers left out: `model.decoder.layers.*.prompt_attn (72)`."""
     groups: dict[str, int] = {}
     for key in keys:
-        group = re.sub(r"\.\d+(?=\.)", ".*", key)
+        parts = ["*" if part.isdigit() else part for part in key.split(".")]
+        group = ".".join(parts[:-1][:5]) or key
         groups[group] = groups.get(group, 0) + 1
-    return ", ".join(name if count == 1 else f"{name} ({count})" for name, count in groups.items())
+    return ", ".join(f"{name} ({count})" for name, count in groups.items())
 
 
 def expected_tensors(config: UniVSConfig) -> dict[str, torch.Tensor]:
@@ -226,30 +227,28 @@ def map_text_tower(
     return apply_rules(tower, text_tower_rules(config), expected, problems, describe=prefix + "{} (text tower)")
 
 
-def check_category_table(category_table: Any, config: UniVSConfig, num_rows: int) -> torch.Tensor:
+def check_category_table(category_table: Any, num_rows: int, width: int) -> torch.Tensor:
     """The category table as one tensor.
 
     Args:
-        category_table: Tensor (rows, text width), or a dict with just that tensor.
-        config: Gives the width.
-        num_rows: Rows that are expected.
+        category_table: Tensor (num_rows, width), or a dict with just that tensor.
+        num_rows: Categories that are expected.
+        width: Of the text tower's embeddings.
 
     Raises:
         ValueError: It is something else.
     """
     if isinstance(category_table, Mapping) and len(category_table) == 1:
         category_table = next(iter(category_table.values()))
-    shape = (num_rows, config.text_config.projection_dim)
-    if not isinstance(category_table, torch.Tensor):
-        raise ValueError(
-            f"`category_table` must be one tensor of shape {list(shape)}, got {type(category_table).__name__}."
-        )
-    if tuple(category_table.shape) != shape or not category_table.is_floating_point():
-        raise ValueError(
-            f"`category_table` must be a floating-point tensor of shape {list(shape)} (all label sets one after the "
-            f"other), got {list(category_table.shape)} of {category_table.dtype}."
-        )
-    return category_table
+    found = type(category_table).__name__
+    if isinstance(category_table, torch.Tensor):
+        if tuple(category_table.shape) == (num_rows, width) and category_table.is_floating_point():
+            return category_table
+        found = f"{list(category_table.shape)} of {category_table.dtype}"
+    raise ValueError(
+        f"`category_table` must be one floating-point tensor of shape {[num_rows, width]} (all label sets one after "
+        f"the other, width of the text tower), got {found}."
+    )
 
 
 def _check_choice(name: str, value: Any, accepted: tuple[str, ...]) -> None:
@@ -257,7 +256,15 @@ def _check_choice(name: str, value: Any, accepted: tuple[str, ...]) -> None:
         raise ValueError(f"`{name}` must be one of {list(accepted)}, got {value!r}.")
 
 
-def _cast(state_dict: Mapping[str, torch.Tensor], dtype: str) -> dict[str, torch.Tensor]:
+def check_dtype(dtype: str) -> None:
+    """
+    Raises:
+        ValueError: It is none of `DTYPES`.
+    """
+    _check_choice("dtype", dtype, DTYPES)
+
+
+def cast_state_dict(state_dict: Mapping[str, torch.Tensor], dtype: str) -> dict[str, torch.Tensor]:
     """Floating-point tensors in the wanted type; those that have it already are not copied."""
     target = getattr(torch, dtype)
     return {key: value.to(target) if value.is_floating_point() else value for key, value in state_dict.items()}
@@ -272,7 +279,7 @@ def _convert(
     dtype: str,
 ) -> tuple[dict[str, torch.Tensor], UniVSConfig, ConversionReport]:
     _check_choice("weights", weights, WEIGHTS)
-    _check_choice("dtype", dtype, DTYPES)
+    check_dtype(dtype)
     for name, value in (("original", original), ("text_state_dict", text_state_dict)):
         if value is not None and not isinstance(value, Mapping):
             raise TypeError(f"`{name}` must be a dict of tensors, got {type(value).__name__}.")
@@ -295,7 +302,7 @@ def _convert(
         state_dict.update(map_text_tower(text_state_dict, config, expected, report, problems))
     problems.raise_if_any()
     if category_table is not None:
-        state_dict[_TABLE] = check_category_table(category_table, config, rows)
+        state_dict[_TABLE] = check_category_table(category_table, rows, config.text_config.projection_dim)
         report.mapped.append("category table")
     for key, tensor in expected.items():
         if key not in state_dict and (neutral := generated_tensor(key, tuple(tensor.shape))) is not None:
@@ -306,7 +313,7 @@ def _convert(
         raise RuntimeError(f"The key map does not reach these tensors of the model: {left}")
     config.architectures = ["UniVSForVideoSegmentation"]
     config.dtype = dtype
-    return _cast(state_dict, dtype), config, report
+    return cast_state_dict(state_dict, dtype), config, report
 
 
 def convert_state_dict(
@@ -435,7 +442,7 @@ def convert_checkpoint(
         ... )  # doctest: +SKIP
     """
     _check_choice("weights", weights, WEIGHTS)
-    _check_choice("dtype", dtype, DTYPES)
+    check_dtype(dtype)
     check_text_encoder_choice(text_encoder_path, allow_missing_text_encoder)
     output = check_output(output_dir, overwrite)
     original = read_tensors(checkpoint_path, "checkpoint_path")
@@ -446,13 +453,19 @@ def convert_checkpoint(
     text = None if text_encoder_path is None else read_tensors(text_encoder_path, "text_encoder_path")
     table = None if category_table_path is None else read_tensors(category_table_path, "category_table_path")
     state_dict, config, report = _convert(original, text, table, weights, config, dtype)
+    processor = build_processor(config, tokenizer)
     report.source = f"{Path(checkpoint_path).name}, {report.source}"
+    # The files are released while the result is written.
+    del original, table
     if text is None:
         tower = fresh_text_tower(config)
-        state_dict.update(_cast(tower, dtype))
+        # First to be written, so that it is gone when the pages of the checkpoint are read.
+        state_dict = {**cast_state_dict(tower, dtype), **state_dict}
         report.fresh += list(tower)
         report.notes.append("the text tower was initialised at random: expressions and category names mean nothing")
-    write_pretrained(output, state_dict, config, build_processor(config, tokenizer))
+        del tower
+    del text
+    write_pretrained(output, state_dict, config, processor)
     return report
 
 
