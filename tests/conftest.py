@@ -15,8 +15,24 @@ import torch  # noqa: E402
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
+# Marks that transformers' conformance suite puts on its tests (tests/transformers_suite.py).
+SUITE_MARKERS = (
+    "accelerate_tests",
+    "flash_attn_3_test",
+    "flash_attn_4_test",
+    "flash_attn_test",
+    "flex_attention_test",
+    "flaky",
+    "generate",
+    "torch_compile_test",
+    "torch_export_test",
+)
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """One torch thread per process: the models are tiny, and xdist already keeps every core busy."""
+    """Registers the suite's marks and sets one torch thread per process: xdist already keeps every core busy."""
+    for name in SUITE_MARKERS:
+        config.addinivalue_line("markers", f"{name}: set by transformers' conformance suite")
     torch.set_num_threads(int(os.environ.get("UNIVS_TEST_THREADS", "1")))
 
 
