@@ -10,11 +10,13 @@ from transformers import (  # noqa: E402
     AutoImageProcessor,
     AutoModel,
     AutoModelForUniversalSegmentation,
+    AutoProcessor,
 )
 
 from .configuration_univs import UniVSConfig  # noqa: E402
 from .image_processing_univs import UniVSImageProcessor  # noqa: E402
 from .modeling_univs import UniVSForVideoSegmentation, UniVSModel, UniVSPreTrainedModel  # noqa: E402
+from .processing_univs import UniVSProcessor  # noqa: E402
 
 __version__ = "0.1.0"
 
@@ -22,6 +24,7 @@ AutoConfig.register("univs", UniVSConfig, exist_ok=True)
 AutoModel.register(UniVSConfig, UniVSModel, exist_ok=True)
 AutoModelForUniversalSegmentation.register(UniVSConfig, UniVSForVideoSegmentation, exist_ok=True)
 AutoImageProcessor.register(UniVSConfig, slow_image_processor_class=UniVSImageProcessor, exist_ok=True)
+AutoProcessor.register(UniVSConfig, UniVSProcessor, exist_ok=True)
 
 __all__ = [
     "UniVSConfig",
@@ -29,4 +32,5 @@ __all__ = [
     "UniVSImageProcessor",
     "UniVSModel",
     "UniVSPreTrainedModel",
+    "UniVSProcessor",
 ]

@@ -23,7 +23,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
-from transformers.utils.output_capturing import resolve_hidden_states_indices, selected_hidden_states
+from transformers.utils.output_capturing import selected_hidden_states
 
 from .configuration_univs import TASK_PRESETS, UniVSConfig
 
@@ -73,7 +73,7 @@ class UniVSFrameFeatures(ModelOutput):
     def cat(cls, parts: "Sequence[UniVSFrameFeatures]") -> "UniVSFrameFeatures":
         """Joins the frames of several sets of the same video along T."""
 
-        def join(maps: list[Tensor]) -> Tensor:
+        def join(maps: Sequence[Tensor]) -> Tensor:
             # Channels lie last in memory; joined through that layout so that the decoder reads them without a copy.
             return torch.cat([level.movedim(2, -1) for level in maps], dim=1).movedim(-1, 2)
 
@@ -693,7 +693,7 @@ class UniVSPromptEncoder(nn.Module):
         self.expression_embed = nn.Embedding(1, config.hidden_dim)
         self.position_embedding = UniVSSinePositionEmbedding(config)
 
-    # Visual prompts ---------------------------------------------------------------------------------------------------
+    # Visual prompts ------------------------------------------------------------------------------------------------
 
     def encode_masks(
         self,
@@ -919,7 +919,7 @@ class UniVSPromptEncoder(nn.Module):
             token_positions=memory_positions.unsqueeze(2),
         )
 
-    # Text prompts -----------------------------------------------------------------------------------------------------
+    # Text prompts --------------------------------------------------------------------------------------------------
 
     def _to_visual(self, text: Tensor, sources: Sequence[Tensor]) -> Tensor:
         """Text features `(B, M, D)` in visual space, per frame: `(B, T, M, C)`."""
@@ -1417,7 +1417,7 @@ class UniVSModel(UniVSPreTrainedModel):
     def set_input_embeddings(self, value: nn.Module) -> None:
         self.text_encoder.set_input_embeddings(value)
 
-    # Frames -----------------------------------------------------------------------------------------------------------
+    # Frames --------------------------------------------------------------------------------------------------------
 
     def encode_frames(self, pixel_values_videos: Tensor) -> UniVSFrameFeatures:
         """Backbone and pixel decoder: what the decoder needs of each frame, once per frame (specification A.1).
@@ -1456,7 +1456,7 @@ class UniVSModel(UniVSPreTrainedModel):
             ),
         )
 
-    # Prompts ----------------------------------------------------------------------------------------------------------
+    # Prompts -------------------------------------------------------------------------------------------------------
 
     def encode_text(self, input_ids: Tensor, batch_size: int = 256) -> tuple[Tensor, Tensor]:
         """Text tower: word features of the first template, sentence feature averaged over the templates.
@@ -1606,6 +1606,7 @@ class UniVSModel(UniVSPreTrainedModel):
         return self.prompt_encoder.encode_categories(self._sources(features), category_embeddings)
 
     def _sources(self, features: UniVSFrameFeatures) -> list[Tensor]:
+        """What prompts are encoded from: the three maps with the decoder's level embedding."""
         return [self.decoder.add_level_embed(level, i) for i, level in enumerate(features.multi_scale_features)]
 
     @staticmethod
@@ -1644,7 +1645,7 @@ class UniVSModel(UniVSPreTrainedModel):
                 expected = ", ".join("prompts" if size is None else str(size) for size in shape)
                 raise ValueError(f"`{name}` must be of shape ({expected}), got {tuple(prompt.shape)}.")
 
-    # Clips ------------------------------------------------------------------------------------------------------------
+    # Clips ---------------------------------------------------------------------------------------------------------
 
     def decode_clip(
         self,
@@ -1747,7 +1748,7 @@ class UniVSModel(UniVSPreTrainedModel):
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
     ) -> UniVSModelOutput:
-        """Encodes the frames of one clip and decodes it with its prompts; see [`UniVSForVideoSegmentation.forward`]."""
+        """Encodes the frames of a clip and decodes it with its prompts; see [`UniVSForVideoSegmentation.forward`]."""
         config = self.config
         if output_attentions is None:
             output_attentions = config.output_attentions
@@ -1958,7 +1959,7 @@ class UniVSForVideoSegmentation(UniVSPreTrainedModel):
             prompt_masks: `(B, N, H, W)`, object masks, 0 or 1.
             prompt_boxes: `(B, N, 4)` xyxy, normalised by the padded size.
             prompt_points: `(B, N, 2)` xy, normalised by the padded size.
-            prompt_frame_idx: `(B, N)` int64, position in the clip of each visual prompt's frame (masks, boxes, points).
+            prompt_frame_idx: `(B, N)` int64, position in the clip of each visual prompt's frame.
             prompt_obj_ids: `(B, N)` int64, ids of the visual prompts; 0 for padding of the batch.
             input_ids: `(B, N, templates, length)` int64, tokens of expressions.
             expression_attention_mask: `(B, N)`, 0 for padding of the batch.
