@@ -626,40 +626,50 @@ def _vote_for_classes(
     _padded_size_of(mask_logits, resized_size)
     rows, row_of, row_counts = _nearest_counts(resized_size[0], original_size[0], mask_logits.device)
     columns, column_of, column_counts = _nearest_counts(resized_size[1], original_size[1], mask_logits.device)
+    row_counts, column_counts = row_counts.float(), column_counts.float()
 
-    # Strips of rows at stride 4; the padded width of Q masks and K votes decides how high a strip may be.
-    strip = _block_elements(mask_logits) // (16 * width * (num_queries + scores.shape[1]))
-    strip = min(max(strip, 1), height)
+    # Where the wanted rows of the padded map lie between two rows at stride 4 (bilinear, half-pixel centres).
+    source = ((rows + 0.5) / 4 - 0.5).clamp(min=0)
+    upper = source.long().clamp(max=height - 1)
+    lower = (upper + 1).clamp(max=height - 1)
+    share = (source - upper)[:, None]
+    first_row, last_row = upper.tolist(), lower.tolist()
+    all_columns = len(columns) == int(columns[-1]) + 1
+
+    # Strips of wanted rows; masks of Q queries and votes of K classes decide how high a strip may be.
+    strip = max(_block_elements(mask_logits) // (4 * len(columns) * (num_queries + scores.shape[1])), 1)
 
     def strips(frame: int) -> Iterator[tuple[slice, torch.Tensor]]:
         """Which of `rows` a strip covers, and the logits (Q, rows, columns) there."""
-        for start in range(0, height, strip):
-            stop = min(start + strip, height)
-            first, last = torch.searchsorted(rows, torch.tensor([4 * start, 4 * stop], device=rows.device)).tolist()
-            if first == last:
-                continue
-            # One more row on either side: then every pixel of the strip interpolates as in the whole map.
-            top, bottom = max(start - 1, 0), min(stop + 1, height)
-            piece = mask_logits[:, frame, top:bottom].float()[:, None]
-            piece = F.interpolate(piece, scale_factor=4, mode="bilinear", align_corners=False)[:, 0]
-            yield slice(first, last), piece.index_select(1, rows[first:last] - 4 * top).index_select(2, columns)
+        for start in range(0, len(rows), strip):
+            covered = slice(start, start + strip)
+            top, bottom = first_row[start], last_row[min(start + strip, len(rows)) - 1] + 1
+            piece = mask_logits[:, frame, top:bottom].float()
+            # Columns first, on the few rows at stride 4; the height stays as it is.
+            size = (bottom - top, 4 * width)
+            piece = F.interpolate(piece[None], size=size, mode="bilinear", align_corners=False)[0]
+            piece = piece[..., : len(columns)] if all_columns else piece.index_select(2, columns)
+            above, below = (piece.index_select(1, index[covered] - top) for index in (upper, lower))
+            yield covered, torch.lerp(above, below, share[covered])
 
     certain = scores.new_zeros(num_queries, dtype=torch.float64)
     possible = scores.new_zeros(num_queries, dtype=torch.float64)
     for frame in range(num_frames):
         for covered, piece in strips(frame):
+            is_above = torch.empty_like(piece)
             for total, threshold in ((certain, quality_high_logit), (possible, quality_low_logit)):
+                torch.gt(piece, threshold, out=is_above)
                 # Counts of one strip stay far below 2^24, so float32 holds them exactly.
-                counts = (piece > threshold).float() @ column_counts.float() @ row_counts[covered].float()
-                total += counts.double()
+                total += (is_above @ column_counts @ row_counts[covered]).double()
     quality = (certain / possible.clamp(min=1)).float()
-    votes_per_query = (scores * quality[:, None]).transpose(0, 1)
+    votes_per_query = (scores * quality[:, None]).transpose(0, 1).contiguous()
 
     labels = mask_logits.new_empty((num_frames, *original_size), dtype=torch.int64)
     for frame in range(num_frames):
         frame_labels = labels.new_empty((len(rows), len(columns)))
         for covered, piece in strips(frame):
             votes = votes_per_query @ piece.sigmoid_().flatten(1)
-            frame_labels[covered] = votes.argmax(dim=0).view(-1, len(columns))
+            # Much faster than argmax over a leading dimension.
+            frame_labels[covered] = votes.max(dim=0).indices.view(-1, len(columns))
         labels[frame] = frame_labels[row_of][:, column_of]
     return labels
