@@ -7,7 +7,7 @@ import pickle
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,21 +64,45 @@ def read_tensors(path: str | os.PathLike, argument: str) -> Any:
     return content
 
 
-def check_output(output: str | os.PathLike, overwrite: bool) -> Path:
-    """The output path, absolute.
-
-    Args:
-        output: File or directory that is to be written.
-        overwrite: Whether something may be there already (an empty directory always may).
+def check_output_file(path: str | os.PathLike, argument: str, overwrite: bool) -> Path:
+    """The path of a file to write, absolute.
 
     Raises:
-        ValueError: Something is there already and may not be replaced.
+        ValueError: A directory is there, or a file that may not be replaced.
     """
-    path = Path(output).expanduser().resolve()
-    occupied = any(path.iterdir()) if path.is_dir() else path.exists()
-    if occupied and not overwrite:
-        raise ValueError(f"The output {path} exists already; choose another, or allow `overwrite`.")
-    return path
+    output = Path(path).expanduser().resolve()
+    if output.is_dir() or (output.exists() and not overwrite):
+        hint = "a directory" if output.is_dir() else "there already; choose another or allow `overwrite`"
+        raise ValueError(f"`{argument}` must be a file to write, and {output} is {hint}.")
+    return output
+
+
+def check_output_directory(
+    path: str | os.PathLike, overwrite: bool, sources: Iterable[str | os.PathLike | None] = ()
+) -> Path:
+    """The path of a directory to write, absolute.
+
+    Args:
+        path: An empty directory may be there.
+        overwrite: Whether a directory with an older model may be there. It will be replaced as a whole.
+        sources: Files that are being read; None is left out.
+
+    Raises:
+        ValueError: Something is there that may not be replaced.
+    """
+    output = Path(path).expanduser().resolve()
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return output
+    if not overwrite:
+        raise ValueError(f"`output_dir`: {output} exists already; choose another or allow `overwrite`.")
+    if not (output / "config.json").is_file():
+        raise ValueError(f"`output_dir`: {output} exists and holds no model, so it is not replaced; choose another.")
+    inside = [os.fspath(source) for source in sources if source and Path(source).resolve().is_relative_to(output)]
+    if inside:
+        raise ValueError(
+            f"`output_dir`: {output} holds what is being converted ({', '.join(inside)}); choose another."
+        )
+    return output
 
 
 def write_safetensors(state_dict: dict[str, torch.Tensor], path: Path) -> None:
@@ -151,4 +175,11 @@ def write_tensors(content: Any, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-__all__ = ["check_output", "read_tensors", "write_pretrained", "write_safetensors", "write_tensors"]
+__all__ = [
+    "check_output_directory",
+    "check_output_file",
+    "read_tensors",
+    "write_pretrained",
+    "write_safetensors",
+    "write_tensors",
+]

@@ -15,7 +15,7 @@ import torch
 from transformers import AutoConfig, Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
 from .configuration_univs import BACKBONE_PRESETS, UniVSConfig
-from .convert_files import check_output, read_tensors, write_pretrained
+from .convert_files import check_output_directory, read_tensors, write_pretrained
 from .convert_key_map import SPLIT_ROWS, KeyRule
 from .convert_univs_checkpoint import (
     NUM_CATEGORY_EMBEDDINGS,
@@ -175,13 +175,15 @@ def convert_mask2former(
     check_text_encoder_choice(text_encoder_path, allow_missing_text_encoder)
     if num_queries < 1:
         raise ValueError(f"`num_queries` must be at least 1, got {num_queries}.")
-    output = check_output(output_dir, overwrite)
+    sources = (source_dir, text_encoder_path, category_table_path, tokenizer)
+    output = check_output_directory(output_dir, overwrite, sources)
     table = None if category_table_path is None else read_tensors(category_table_path, "category_table_path")
     text = None if text_encoder_path is None else read_tensors(text_encoder_path, "text_encoder_path")
     model = _load_source(source_dir)
     config = _make_config(model.config, num_queries, 0 if table is None else NUM_CATEGORY_EMBEDDINGS)
     if table is not None:
         table = check_category_table(table, NUM_CATEGORY_EMBEDDINGS, config.text_config.projection_dim)
+    processor = build_processor(config, tokenizer)
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -213,10 +215,12 @@ def convert_mask2former(
         f"queries: {num_copied} of the source's {model.config.num_queries} copied to the first rows, "
         f"{num_queries - num_copied} initialised at random"
     )
+    if text is None:
+        report.notes.append("the text tower was initialised at random: expressions and category names mean nothing")
     config.architectures = ["UniVSForVideoSegmentation"]
     config.dtype = dtype
     state_dict = cast_state_dict({**result, **mapped}, dtype)
-    write_pretrained(output, state_dict, config, build_processor(config, tokenizer))
+    write_pretrained(output, state_dict, config, processor)
     return report
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from .configuration_univs import UniVSConfig
-from .convert_files import check_output, write_tensors
+from .convert_files import check_output_file, write_tensors
 from .convert_key_map import KeyRule, checkpoint_rules, text_tower_rules
 
 if TYPE_CHECKING:
@@ -87,8 +87,12 @@ def write_original_checkpoint(
         ValueError: The directory holds no model, a file exists already, or the model carries no category table.
     """
     outputs = [
-        None if path is None else check_output(path, overwrite)
-        for path in (checkpoint_path, text_encoder_path, category_table_path)
+        None if path is None else check_output_file(path, argument, overwrite)
+        for argument, path in (
+            ("checkpoint_path", checkpoint_path),
+            ("text_encoder_path", text_encoder_path),
+            ("category_table_path", category_table_path),
+        )
     ]
     tensors, config = _load_ours(model_or_dir)
     if category_table_path is not None and "category_embeddings" not in tensors:

@@ -76,13 +76,15 @@ def make_clip_tokenizer(vocabulary: dict[str, int], merges: list[tuple[str, str]
     # the end of the text by a line feed (all other white space has become single spaces by then), an added token
     # whose normalised form is that line feed makes it the end token, and the post-processor adds the start alone.
     # Text that spells a special token stays text, as these added tokens are looked up in normalised text only. The
-    # padding token must not be found in "dog!", so its normalised form has a tab, which no text keeps.
+    # padding and the start token must not be found in "dog!", so their normalised forms have a tab, which no text
+    # keeps.
     tokenizer.normalizer = normalizers.Sequence(
         [
             normalizers.NFC(),
             normalizers.Replace(Regex(r"\s+"), " "),
             normalizers.Lowercase(),
             normalizers.Replace(Regex(rf"\A{PAD_TOKEN}\z"), f"{PAD_TOKEN}\t"),
+            normalizers.Replace(Regex(r"\A<\|startoftext\|>\z"), f"{START_TOKEN}\t"),
             normalizers.Replace(Regex(r"\A<\|endoftext\|>\z"), "\n"),
             normalizers.Replace(Regex(r"(?<!\n)\z"), "\n"),
         ]
@@ -104,7 +106,7 @@ def make_clip_tokenizer(vocabulary: dict[str, int], merges: list[tuple[str, str]
     tokenizer.decoder = decoders.Sequence(
         [
             decoders.ByteLevel(),
-            decoders.Replace(Regex(r"(<\|startoftext\|>|!\t)?\n"), ""),
+            decoders.Replace(Regex(r"((<\|startoftext\|>|!)\t)?\n"), ""),
             decoders.Replace("</w>", " "),
             decoders.Replace(Regex(r" \z"), ""),
         ]

@@ -8,6 +8,7 @@ files it reads.
 """
 
 import argparse
+import copy
 import os
 import re
 import sys
@@ -20,7 +21,7 @@ import torch
 from transformers import CLIPTextModelWithProjection
 
 from .configuration_univs import UniVSConfig
-from .convert_files import check_output, read_tensors, write_pretrained
+from .convert_files import check_output_directory, read_tensors, write_pretrained
 from .convert_key_map import (
     DROPPED_ORIGINAL,
     DROPPED_TEXT_TOWER,
@@ -294,7 +295,8 @@ def _convert(
         config = UniVSConfig.from_preset(preset, num_category_embeddings=num_category_embeddings)
         report.source += f" with backbone {preset}"
     else:
-        config = UniVSConfig(**{**config.to_dict(), "num_category_embeddings": num_category_embeddings})
+        config = copy.deepcopy(config)
+        config.num_category_embeddings = num_category_embeddings
 
     expected = expected_tensors(config)
     state_dict = apply_rules(selected, checkpoint_rules(config), expected, problems)
@@ -444,7 +446,8 @@ def convert_checkpoint(
     _check_choice("weights", weights, WEIGHTS)
     check_dtype(dtype)
     check_text_encoder_choice(text_encoder_path, allow_missing_text_encoder)
-    output = check_output(output_dir, overwrite)
+    sources = (checkpoint_path, text_encoder_path, category_table_path, tokenizer)
+    output = check_output_directory(output_dir, overwrite, sources)
     original = read_tensors(checkpoint_path, "checkpoint_path")
     if not isinstance(original, Mapping):
         raise ValueError(
