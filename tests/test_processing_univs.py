@@ -7,6 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from tiny_config import tiny_model
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoProcessor, PreTrainedTokenizerFast
 
@@ -124,6 +125,27 @@ def test_return_tensors(processor, video, label_map):
     assert all(isinstance(value, np.ndarray) for value in inputs.values())
     with pytest.raises(ValueError):
         processor(videos=video, return_tensors="tf")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("prompts", "num_prompts"),
+    [
+        ({"boxes": [[6, 10, 30, 20]], "points": [[15, 20]], "categories": ["dog", "car"]}, 3),
+        ({"text": ["red car", "dog"], "frame_idx": [3, 4, 5]}, 2),
+    ],
+)
+def test_model_takes_what_comes_out(processor, video, label_map, prompts, num_prompts):
+    model = tiny_model(num_text_templates=len(TEMPLATES))
+    masks = {} if "text" in prompts else {"prompt_masks": label_map == 4}
+    inputs = processor(videos=video, **masks, **prompts)
+    outputs = model(**inputs)
+    assert outputs.masks_queries_logits.shape == (1, 10 + num_prompts, 3, 8, 16)
+    assert outputs.masks_queries_logits.isfinite().all()
+    (result,) = processor.post_process_masks(
+        outputs.masks_queries_logits[:, 10:], inputs["original_sizes"], inputs["resized_sizes"]
+    )
+    assert result.shape == (num_prompts, 3, HEIGHT, WIDTH)
 
 
 # --- masks
