@@ -6,6 +6,7 @@ import gzip
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -162,10 +163,7 @@ def test_every_published_key_has_its_place_and_shape(backbone, shared_dir):
     assert len(targets) == len(set(targets))
 
 
-@pytest.mark.parametrize(
-    "backbone",
-    ["r50", "swint", pytest.param("swinb", marks=pytest.mark.slow), pytest.param("swinl", marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize("backbone", ["r50", "swint", "swinb", pytest.param("swinl", marks=pytest.mark.slow)])
 def test_round_trip_of_published_sizes_is_bit_equal(backbone, shared_dir, seeded):
     parity = shared_dir / "parity" / "keymaps"
     original = seeded.seeded_state_dict(seeded.load_key_map(parity / f"univs_{backbone}_stage3.json"), seed=0)
@@ -734,13 +732,51 @@ def test_start_from_mask2former(tmp_path, backbone, byte_pair_file, text_tower, 
     # Every tensor of both sides is accounted for.
     text_keys = {rule.original for rule in text_tower_rules(model.config)}
     assert set(report.mapped) | set(report.dropped) == set(theirs) | text_keys
-    assert {key.split(".")[0] for key in report.dropped if "num_batches_tracked" not in key} == {
-        "class_predictor",
-        "criterion",
-    }
+    unused = ("num_batches_tracked", "swin.layernorm")
+    dropped = {key.split(".")[0] for key in report.dropped if not any(name in key for name in unused)}
+    assert dropped == {"class_predictor", "criterion"}
     kinds = ("model.prompt_encoder.", "visual_to_text_projection.", "class_logit_scale", "reid_logit_scale")
     assert report.fresh and all(key.startswith(kinds) or ".prompt_attn" in key for key in report.fresh)
     assert "10 of the source's 10 copied to the first rows, 6 initialised at random" in str(report)
+
+
+def test_mask2former_with_the_names_of_older_transformers(tmp_path, byte_pair_file, text_tower, small_text_config):
+    source = small_mask2former("swin")
+    source.save_pretrained(tmp_path / "source")
+    encoder = "model.pixel_level_module.encoder."
+    old_names = (
+        (r"encoder\.swin\.", "encoder."),
+        (r"attention\.q_proj", "attention.self.query"),
+        (r"attention\.k_proj", "attention.self.key"),
+        (r"attention\.v_proj", "attention.self.value"),
+        (r"attention\.o_proj", "attention.output.dense"),
+        (r"attention\.relative_position_bias\.", "attention.self."),
+        (r"mlp\.fc1", "intermediate.dense"),
+        (r"mlp\.fc2", "output.dense"),
+    )
+    old = {}
+    for key, value in load_file(tmp_path / "source" / "model.safetensors").items():
+        if "swin.layernorm" in key:
+            continue
+        name = key
+        for pattern, replacement in old_names if key.startswith(encoder) else ():
+            name = re.sub(pattern, replacement, name)
+        old[name] = value.clone()
+        if name.endswith("relative_position_bias_table"):
+            old[name.replace("bias_table", "index")] = torch.zeros(16, 16, dtype=torch.long)
+    save_file(old, tmp_path / "source" / "model.safetensors", metadata={"format": "pt"})
+
+    report = convert_mask2former(
+        tmp_path / "source",
+        tmp_path / "out",
+        text_encoder_path=save(text_tower, tmp_path / "text.pth"),
+        tokenizer=byte_pair_file,
+    )
+    ours = load_file(tmp_path / "out" / "model.safetensors")
+    for key, value in source.state_dict().items():
+        if key.startswith(encoder) and "swin.layernorm" not in key:
+            assert torch.equal(ours["model.backbone." + key.removeprefix(encoder)], value), key
+    assert not any(key.startswith("model.backbone.") for key in report.fresh)
 
 
 def test_mask2former_start_is_the_same_for_the_same_seed(tmp_path, byte_pair_file, small_text_config):

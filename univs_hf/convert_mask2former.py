@@ -16,7 +16,7 @@ from transformers import AutoConfig, Mask2FormerConfig, Mask2FormerForUniversalS
 
 from .configuration_univs import BACKBONE_PRESETS, UniVSConfig
 from .convert_files import check_output_directory, read_tensors, write_pretrained
-from .convert_key_map import SPLIT_ROWS, KeyRule
+from .convert_key_map import SPLIT_ROWS, KeyRule, generated_tensor
 from .convert_univs_checkpoint import (
     NUM_CATEGORY_EMBEDDINGS,
     ConversionReport,
@@ -80,13 +80,24 @@ def _rules(config: UniVSConfig, fresh: dict[str, torch.Tensor]) -> list[KeyRule]
     """One rule per tensor that is taken over whole. Backbone and pixel decoder have the same names inside."""
     rules = list(_decoder_rules(config))
     for ours, theirs in (("model.backbone.", _ENCODER), ("model.pixel_decoder.", _PIXEL_DECODER)):
-        rules += [KeyRule(theirs + key.removeprefix(ours), (key,)) for key in fresh if key.startswith(ours)]
+        rules += [
+            KeyRule(theirs + key.removeprefix(ours), (key,))
+            for key, tensor in fresh.items()
+            if key.startswith(ours) and generated_tensor(key, tuple(tensor.shape)) is None
+        ]
     return rules
 
 
 def _is_dropped(key: str) -> bool:
-    # Frozen batch norms do not count their batches.
-    return key.startswith(("class_predictor.", "criterion.")) or key.endswith(".num_batches_tracked")
+    """Whether a tensor is not needed: the classifier, what only training reads, and what no output depends on.
+
+    The last norm of a Swin is in the files of some versions of transformers only.
+    """
+    return key.startswith(("class_predictor.", "criterion.")) or (
+        key.startswith(_ENCODER)
+        and key.removeprefix(_ENCODER).removeprefix("swin.").startswith("layernorm.")
+        or key.endswith((".num_batches_tracked", ".relative_position_index"))
+    )
 
 
 def _make_config(source: Mask2FormerConfig, num_queries: int, num_category_embeddings: int) -> UniVSConfig:
@@ -125,9 +136,7 @@ def _load_source(source_dir: str | os.PathLike) -> Mask2FormerForUniversalSegmen
     )
     problems = KeyProblems("The Mask2Former")
     problems.missing = sorted(key for key in loading["missing_keys"] if not _is_dropped(key))
-    problems.unexpected = sorted(
-        key for key in loading["unexpected_keys"] if not key.endswith("relative_position_index")
-    )
+    problems.unexpected = sorted(key for key in loading["unexpected_keys"] if not _is_dropped(key))
     problems.mismatched = sorted(
         f"{key}: expected {list(expected)}, got {list(found)}"
         for key, found, expected in loading["mismatched_keys"]
@@ -205,6 +214,10 @@ def convert_mask2former(
     problems.raise_if_any()
     if table is not None:
         mapped["category_embeddings"] = table
+    for key, tensor in result.items():
+        if (neutral := generated_tensor(key, tuple(tensor.shape))) is not None:
+            mapped[key] = neutral
+            report.generated.append(key)
     num_copied = min(num_queries, model.config.num_queries)
     for name, tensor in queries.items():
         rows = result[f"model.decoder.{name}"].clone()
