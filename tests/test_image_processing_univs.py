@@ -315,7 +315,7 @@ def whole_map(logits: torch.Tensor, original: tuple, resized: tuple, mode: str) 
     return F.interpolate(crop, size=original, mode=mode, **options)[0]
 
 
-@pytest.mark.parametrize("block", [1, 20_000, 2**23])
+@pytest.mark.parametrize("block", [1, 20_000, 2**24])
 @pytest.mark.parametrize(("original", "resized"), CASES)
 def test_post_process_masks_equals_whole_maps(processor, monkeypatch, original, resized, block):
     monkeypatch.setattr(image_processing_univs, "_CPU_BLOCK_ELEMENTS", block)
@@ -326,7 +326,7 @@ def test_post_process_masks_equals_whole_maps(processor, monkeypatch, original, 
         assert torch.equal(masks[:, frame], whole_map(logits[0, :, frame], original, resized, "bilinear") > 0.25)
 
 
-@pytest.mark.parametrize("block", [1, 100_000, 2**23])
+@pytest.mark.parametrize("block", [1, 100_000, 2**24])
 @pytest.mark.parametrize(("original", "resized"), CASES)
 def test_semantic_segmentation_equals_whole_maps(processor, monkeypatch, original, resized, block):
     monkeypatch.setattr(image_processing_univs, "_CPU_BLOCK_ELEMENTS", block)

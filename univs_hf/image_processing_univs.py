@@ -32,7 +32,7 @@ _ACCEPTED_VIDEOS = (
 _DEEP_PIL_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 # Float values that a temporary of the post-processing may hold; the GPU wants larger pieces than the CPU's caches.
-_CPU_BLOCK_ELEMENTS = 2**23
+_CPU_BLOCK_ELEMENTS = 2**24
 _ACCELERATOR_BLOCK_ELEMENTS = 2**28
 
 
