@@ -157,7 +157,7 @@ class VisualPromptMemory:
             present (`torch.Tensor` of shape (N,), bool): Objects to write; the others keep what they have.
         """
         tokens = torch.stack([features, positions])[:, present]
-        self._slots[:, present, frame - self.start :] = tokens.unsqueeze(2)
+        self._slots[:, present, max(frame - self.start, 0) :] = tokens.unsqueeze(2)
 
     def keep_first(self, first_frames: Sequence[int]) -> None:
         """Copies the first-appearance slot of each object that still is in the pool (-1: not yet seen)."""
@@ -278,6 +278,8 @@ class ObjectSegmentationTask(ClipTask):
         self._boxes: dict[int, torch.Tensor] = {}  # frame -> (N, 4) boxes of the newest clip's masks
         self._scores: dict[int, torch.Tensor] = {}  # frame -> (N,)
         self._embeddings: torch.Tensor | None = None  # (N, V, C), newest frame last
+        # Without overlap between clips: prompts on the last frame of the clip before, see `_update_memory`.
+        self._carried: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
 
     @property
     def num_objects(self) -> int:
@@ -288,10 +290,17 @@ class ObjectSegmentationTask(ClipTask):
         self._add_new_objects()
         self._add_new_frames(clip)
         self._apply_annotations(clip)
-        self._update_memory(model, clip)
-        if all(frame < 0 for frame in self._first_frames):
+        if self.num_objects == 0:
             return
+        self._update_memory(model, clip)
+        if any(frame >= 0 for frame in self._first_frames):
+            self._decode(model, clip)
+        if self.clip_stride >= session.config.num_frames:
+            # The next clip does not overlap this one, so what it starts from is encoded while the features are here.
+            self._carried = self._encode_frame(model, clip, clip.stop - 1)
 
+    def _decode(self, model: UniVSForVideoSegmentation, clip: Clip) -> None:
+        session = self.session
         prompts = model.compose_visual_prompts(*self._memory.read_clip(clip.num_frames), *self._memory.read_memory())
         outputs = model.decode_clip(
             clip.features,
@@ -318,6 +327,10 @@ class ObjectSegmentationTask(ClipTask):
         for kept in (self._logits, self._boxes, self._scores):
             for frame, values in kept.items():
                 kept[frame] = torch.cat([values, values.new_zeros(count, *values.shape[1:])])
+        if self._carried is not None:
+            self._carried = tuple(
+                torch.cat([values, values.new_zeros(count, *values.shape[1:])]) for values in self._carried
+            )
         if self._embeddings is not None:
             blank = self._embeddings.new_zeros(count, *self._embeddings.shape[1:])
             self._embeddings = torch.cat([self._embeddings, blank])
@@ -351,14 +364,23 @@ class ObjectSegmentationTask(ClipTask):
 
     def _update_memory(self, model: UniVSForVideoSegmentation, clip: Clip) -> None:
         # The frames that an earlier clip has segmented are the key frames; the first clip has its first frame only.
-        key_frames = range(clip.start, clip.previous_stop) if clip.previous_stop else range(clip.start, clip.start + 1)
-        for frame in key_frames:
-            masks = self._logits[frame] > 0
-            present = masks.flatten(1).any(dim=1)
-            position = frame - clip.start
-            tokens = self.encode_masks(model, clip, position, masks, self._boxes[frame])
-            self._memory.write(frame, tokens.features[0], tokens.positions[0], present)
+        key_frames = set(range(clip.start, clip.previous_stop)) if clip.previous_stop else {clip.start}
+        # With a stride above half a clip, an annotated frame may lie in no overlap: this clip is its only chance.
+        last_chance = min(clip.start + self.clip_stride, clip.stop)
+        key_frames.update(frame for frame in self.session.annotations if clip.start <= frame < last_chance)
+        if self._carried is not None:
+            self._memory.write(clip.start - 1, *self._carried)
+        for frame in sorted(key_frames):
+            self._memory.write(frame, *self._encode_frame(model, clip, frame))
         self._memory.keep_first(self._first_frames)
+
+    def _encode_frame(
+        self, model: UniVSForVideoSegmentation, clip: Clip, frame: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Features and positions (N, R, C) of the objects' masks on a frame, and which objects have one (N,)."""
+        masks = self._logits[frame] > 0
+        tokens = self.encode_masks(model, clip, frame - clip.start, masks, self._boxes[frame])
+        return tokens.features[0], tokens.positions[0], masks.flatten(1).any(dim=1)
 
     def _start_objects(
         self,
@@ -443,7 +465,8 @@ class ObjectSegmentationTask(ClipTask):
         scores = self._scores.pop(frame_idx, torch.zeros(0)).tolist()
         session.annotations.pop(frame_idx, None)
         self._boxes.pop(frame_idx, None)
-        masks = session.geometry.to_original(self._logits.pop(frame_idx)) > 0
+        logits = self._logits.pop(frame_idx)
+        masks = session.geometry.to_original(logits) > 0 if len(logits) else logits
         segmentation = torch.zeros(session.geometry.original_size, dtype=torch.int32, device=session.device)
         # Backwards, so that where masks meet after the resize the object that was given first keeps the pixel.
         for index in reversed(range(len(masks))):
