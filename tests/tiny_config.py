@@ -4,6 +4,7 @@
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import CLIPTextConfig, ResNetConfig, set_seed
 
 from univs_hf.configuration_univs import UniVSConfig
@@ -53,8 +54,10 @@ def tiny_model(seed: int = 0, **overrides: Any) -> UniVSForVideoSegmentation:
     """A tiny model in evaluation mode with weights of a fixed seed."""
     set_seed(seed)
     model = UniVSForVideoSegmentation(tiny_config(**overrides)).eval()
-    with torch.no_grad():
-        # The published initialisation has no spread in the sampling offsets; a trained model's do.
-        for layer in model.model.pixel_decoder.encoder.layers:
-            layer.self_attn.sampling_offsets.weight.normal_(std=0.5)
+    generator = torch.Generator().manual_seed(seed)
+    for module in (model.model.pixel_decoder, model.model.prompt_encoder, model.model.decoder):
+        for linear in module.modules():
+            if isinstance(linear, nn.Linear):
+                # The published initialisation gives nearly equal outputs for all queries; a trained model's differ.
+                nn.init.normal_(linear.weight, std=linear.in_features**-0.5, generator=generator)
     return model

@@ -21,11 +21,12 @@ from transformers.activations import ACT2FN
 from transformers.integrations import use_kernel_forward_from_hub
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, logging
 from transformers.utils.generic import can_return_tuple
-from transformers.utils.output_capturing import selected_hidden_states
 
 from .configuration_univs import TASK_PRESETS, UniVSConfig
+
+logger = logging.get_logger(__name__)
 
 # ---------------------------------------------------------------------------------------------------------------------
 # What the model passes on and gives back
@@ -141,7 +142,7 @@ class UniVSDecoderOutput(ModelOutput):
         hidden_states (`tuple(torch.Tensor)` of shape `(B, T, Q, C)`, *optional*): Queries before the first layer and
             after each layer.
         attentions (`tuple(torch.Tensor)` of shape `(B * T, heads, Q, h * w)`, *optional*): Masked image
-            cross-attention of each layer.
+            cross-attention of each layer; eager attention only.
     """
 
     last_hidden_state: Tensor | None = None
@@ -344,61 +345,63 @@ class MultiScaleDeformableAttention(nn.Module):
     def sample_rows(
         value: Tensor, shapes: list[tuple[int, int]], sampling_locations: Tensor, attention_weights: Tensor
     ) -> Tensor:
-        """The sum as a weighted sum of table rows, which is several times faster on a CPU.
+        """The sum as a weighted sum of table rows, which is about ten times faster on a CPU.
 
         A sample is four rows of the table of all pixels with weights attention x bilinear coefficient, so a query and
         head sum levels x points x 4 rows: one `embedding_bag`. Every map gets a border of zero rows (one before, two
-        after), which replaces all inside tests by one clamp.
+        after), which replaces all inside tests by a clamp. Everything else is arithmetic on (queries, samples), with
+        what depends on the head, level or point as one row of constants, so that it runs along contiguous memory.
         """
         batch_size, _, num_heads, head_dim = value.shape
         num_queries, num_levels, num_points = sampling_locations.shape[1], *sampling_locations.shape[3:5]
         device = value.device
+        samples = num_heads * num_levels * num_points
 
-        table = []
+        table, starts, num_rows = [], [], 0
         for level, (height, width) in zip(
             value.split([height * width for height, width in shapes], dim=1), shapes, strict=True
         ):
             level = level.reshape(batch_size, height, width, num_heads * head_dim)
             table.append(F.pad(level, (0, 0, 1, 2, 1, 2)).flatten(1, 2))
-        table = torch.cat(table, dim=1)
-        num_rows = table.shape[1]
-        table = table.reshape(batch_size * num_rows * num_heads, head_dim)
+            starts.append(num_rows * num_heads)
+            num_rows += (height + 3) * (width + 3)
+        table = torch.cat(table, dim=1).reshape(batch_size * num_rows * num_heads, head_dim).float()
 
-        size = torch.tensor([[width, height] for height, width in shapes], dtype=torch.float32, device=device)
-        size = size[:, None]
-        # Pixel coordinates in the bordered map: -1 .. size become 0 .. size + 1.
-        position = torch.clamp(sampling_locations.float() * size + 0.5, min=torch.zeros_like(size), max=size + 1)
-        corner = position.floor()
-        fraction = position - corner
-        corner = corner.to(torch.int32)
+        def per_sample(per_level: list[int]) -> Tensor:
+            row = torch.tensor(per_level, dtype=torch.float32, device=device)
+            return row[None, :, None].expand(num_heads, num_levels, num_points).reshape(samples)
 
-        stride = torch.tensor([width + 3 for _, width in shapes], dtype=torch.int32, device=device)[:, None]
-        starts, start = [], 0
-        for height, width in shapes:
-            starts.append(start)
-            start += (height + 3) * (width + 3)
-        starts = torch.tensor(starts, dtype=torch.int32, device=device)[:, None]
-        first_row = torch.arange(batch_size, dtype=torch.int32, device=device).view(-1, 1, 1, 1, 1) * num_rows
-        row = torch.addcmul(corner[..., 0], corner[..., 1], stride).add_(first_row + starts)
-        head = torch.arange(num_heads, dtype=torch.int32, device=device).view(-1, 1, 1)
-        index = row * num_heads + head
-        # Rows of the four corners: (y, x), (y, x + 1), (y + 1, x), (y + 1, x + 1).
-        zero, one = torch.zeros_like(stride), torch.ones_like(stride)
-        index = index.unsqueeze(-1) + torch.stack((zero, one, stride, stride + 1), dim=-1) * num_heads
+        widths, heights = per_sample([width for _, width in shapes]), per_sample([height for height, _ in shapes])
+        line = per_sample([(width + 3) * num_heads for _, width in shapes])
+        head = torch.arange(num_heads, device=device).repeat_interleave(num_levels * num_points)
+        first = per_sample(starts) + head
 
-        right, lower = fraction.unbind(-1)
-        lower_weight = attention_weights.float() * lower
-        upper_weight = attention_weights.float() - lower_weight
-        upper_right, lower_right = upper_weight * right, lower_weight * right
-        weight = torch.stack(
-            (upper_weight - upper_right, upper_right, lower_weight - lower_right, lower_right), dim=-1
-        )
+        # Pixel coordinates in the bordered maps: -1 .. size become 0 .. size + 1.
+        locations = sampling_locations.float().reshape(batch_size * num_queries, samples, 2)
+        half = torch.tensor(0.5, device=device)
+        x = torch.minimum(torch.addcmul(half, locations[..., 0], widths).clamp_min(0), widths + 1)
+        y = torch.minimum(torch.addcmul(half, locations[..., 1], heights).clamp_min(0), heights + 1)
+        left, top = x.detach().floor(), y.detach().floor()
+        x, y = x - left, y - top
 
-        bags = batch_size * num_queries * num_heads
-        terms = num_levels * num_points * 4
-        output = F.embedding_bag(
-            index.view(bags, terms), table.float(), per_sample_weights=weight.view(bags, terms), mode="sum"
-        )
+        # Rows of one frame are counted in float32, which is exact up to 2^24; the frame's offset is added as integer.
+        upper_left = torch.addcmul(first, top, line).add(left, alpha=num_heads).to(torch.int32)
+        if batch_size > 1:
+            frame = torch.arange(batch_size, dtype=torch.int32, device=device) * (num_rows * num_heads)
+            upper_left = upper_left + frame.repeat_interleave(num_queries)[:, None]
+        line = line.to(torch.int32)
+        corners = (upper_left, upper_left + num_heads, upper_left + line, upper_left + (line + num_heads))
+
+        weights = attention_weights.float().reshape(batch_size * num_queries, samples)
+        lower = weights * y
+        upper = weights - lower
+        upper_right, lower_right = upper * x, lower * x
+        weights = (upper - upper_right, upper_right, lower - lower_right, lower_right)
+
+        def bags(parts: tuple[Tensor, ...]) -> Tensor:
+            return torch.stack([part.view(-1, num_levels * num_points) for part in parts], dim=1).flatten(1)
+
+        output = F.embedding_bag(bags(corners), table, per_sample_weights=bags(weights), mode="sum")
         return output.to(value.dtype).view(batch_size, num_queries, num_heads * head_dim)
 
 
@@ -433,8 +436,8 @@ class UniVSDeformableAttention(nn.Module):
         offsets = self.sampling_offsets(query).view(*shape, 2)
         weights = self.attention_weights(query).view(*shape[:3], -1).softmax(-1).view(shape)
         # Pixels of offset become shares of the sampled map's width and height.
-        size = spatial_shapes.flip(-1).to(offsets.dtype)[:, None]
-        locations = reference_points[:, None, None, None] + offsets / size
+        share = 1 / spatial_shapes.flip(-1).to(offsets.dtype)[:, None]
+        locations = torch.addcmul(reference_points[:, None, None, None], offsets, share)
         output = self.attn(
             value, spatial_shapes, spatial_shapes_list, level_start_index, locations, weights, im2col_step=64
         )
@@ -606,9 +609,9 @@ class UniVSAttention(nn.Module):
         Returns:
             `(N, L_q, C)` and, with eager attention, the weights `(N, heads, L_q, L_k)`.
         """
-        interface: Callable = eager_attention_forward
-        if self.config._attn_implementation != "eager":
-            interface = ALL_ATTENTION_FUNCTIONS[self.config._attn_implementation]
+        interface: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
+            self.config._attn_implementation, eager_attention_forward
+        )
         output, weights = interface(
             self,
             self.split_heads(query),
@@ -1222,13 +1225,12 @@ class UniVSDecoder(nn.Module):
         hidden_states = torch.cat(hidden_states, dim=2)
         positions = torch.cat(positions, dim=2)
 
-        wanted_states = selected_hidden_states(output_hidden_states) if output_hidden_states else None
-        if wanted_states is not None:
-            total = len(self.layers) + 1
-            wanted_states = {index % total for index in wanted_states}
+        total = len(self.layers) + 1
+        chosen = range(total) if isinstance(output_hidden_states, bool) else output_hidden_states
+        kept_states = {index % total for index in ([chosen] if isinstance(chosen, int) else chosen)}
         all_states, all_attentions, auxiliary = [], [], []
         for index, layer in enumerate(self.layers):
-            all_states.append(hidden_states if wanted_states is None or index in wanted_states else None)
+            all_states.append(hidden_states if index in kept_states else None)
             level = index % len(sources)
             mask_embeddings, query_embeddings, similarity = self.embed_masks(
                 hidden_states, num_learnable, grounding, prompt_mask
@@ -1269,9 +1271,9 @@ class UniVSDecoder(nn.Module):
                 token_positions if index > 0 else None,
                 prompt_mask,
             )
-            if output_attentions:
+            if output_attentions and weights is not None:
                 all_attentions.append(weights)
-        all_states.append(hidden_states if wanted_states is None or len(self.layers) in wanted_states else None)
+        all_states.append(hidden_states if len(self.layers) in kept_states else None)
 
         mask_embeddings, query_embeddings, similarity = self.embed_masks(
             hidden_states, num_learnable, grounding, prompt_mask
@@ -1282,8 +1284,8 @@ class UniVSDecoder(nn.Module):
             masks_queries_logits=self.predict_masks(mask_embeddings, features.mask_features),
             prompt_similarity=similarity,
             auxiliary_outputs=tuple(auxiliary) if output_auxiliary_logits else None,
-            hidden_states=tuple(all_states) if output_hidden_states else None,
-            attentions=tuple(all_attentions) if output_attentions else None,
+            hidden_states=None if output_hidden_states is False else tuple(all_states),
+            attentions=tuple(all_attentions) if all_attentions else None,
         )
 
     def embed_masks(
@@ -1324,6 +1326,12 @@ class UniVSDecoder(nn.Module):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+def _backbone_attn_implementation(config: UniVSConfig, attn_implementation: str) -> str:
+    """What a backbone is asked for when the whole model is asked for `attn_implementation`."""
+    backbone_class = AutoBackbone._model_mapping[type(config.backbone_config)]
+    return attn_implementation if backbone_class._supports_attention_backend else "eager"
+
+
 class UniVSPreTrainedModel(PreTrainedModel):
     """Weight initialisation and loading of the UniVS models."""
 
@@ -1337,6 +1345,23 @@ class UniVSPreTrainedModel(PreTrainedModel):
     _no_split_modules = ["UniVSPixelDecoderEncoderLayer", "UniVSDecoderLayer", "UniVSPromptEncoder"]
     # Sampling locations need more than 16 bits, and the original runs this module in float32 under autocast.
     _keep_in_fp32_modules_strict = ["pixel_decoder"]
+
+    @classmethod
+    def is_custom_code(cls) -> bool:
+        """Custom code is taken to initialise weights in place, and then modules whose weights all lie in children are
+        skipped; this model initialises through `transformers.initialization` as the library's own do.
+        """
+        return False
+
+    def set_attn_implementation(self, attn_implementation: str | dict, **kwargs: bool) -> None:
+        """As in transformers; a backbone that has no such attention (a convolutional one) keeps eager."""
+        if isinstance(attn_implementation, str):
+            attn_implementation = {
+                "": attn_implementation,
+                "backbone_config": _backbone_attn_implementation(self.config, attn_implementation),
+                "text_config": attn_implementation,
+            }
+        super().set_attn_implementation(attn_implementation, **kwargs)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -1400,6 +1425,9 @@ class UniVSModel(UniVSPreTrainedModel):
 
     def __init__(self, config: UniVSConfig):
         super().__init__(config)
+        implementation = config.backbone_config._attn_implementation
+        if implementation is not None:
+            config.backbone_config._attn_implementation = _backbone_attn_implementation(config, implementation)
         self.backbone = AutoBackbone.from_config(config=config.backbone_config)
         if config.freeze_backbone_batch_norm:
             _freeze_batch_norms(self.backbone)
@@ -1752,10 +1780,11 @@ class UniVSModel(UniVSPreTrainedModel):
         config = self.config
         if output_attentions is None:
             output_attentions = config.output_attentions
-        if output_attentions and config._attn_implementation not in ("eager", None):
-            raise ValueError(
-                "`output_attentions=True` needs `attn_implementation='eager'`, got "
-                f"{config._attn_implementation!r}: load the model with it or call `set_attn_implementation('eager')`."
+        if output_attentions and config._attn_implementation != "eager":
+            logger.warning_once(
+                "`output_attentions=True` gives no attentions with `attn_implementation="
+                f"{config._attn_implementation!r}`: load the model with 'eager' or call "
+                "`set_attn_implementation('eager')`."
             )
         if output_hidden_states is None:
             output_hidden_states = config.output_hidden_states
