@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from parity_fixtures import Fixture, seeded_weights
 from tiny_config import tiny_config, tiny_model
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from tiny_processor import text_config, tiny_processor
 
 from univs_hf.clip_tasks_univs import (
     VisualPromptMemory,
@@ -21,14 +20,19 @@ from univs_hf.clip_tasks_univs import (
 )
 from univs_hf.convert_univs_checkpoint import convert_state_dict
 from univs_hf.image_processing_univs import UniVSImageProcessor
-from univs_hf.inference_univs import FrameGeometry, UniVSInferenceSession, label_map_to_masks, propagate
+from univs_hf.inference_univs import (
+    FrameGeometry,
+    UniVSInferenceSession,
+    embed_categories,
+    label_map_to_masks,
+    propagate,
+)
 from univs_hf.modeling_univs import (
     UniVSForVideoSegmentation,
     UniVSForVideoSegmentationOutput,
     UniVSFrameFeatures,
     UniVSVisualTokens,
 )
-from univs_hf.processing_univs import UniVSProcessor
 
 HEIGHT, WIDTH = 40, 60  # resized to 32x48, padded to 32x64
 GEOMETRY = FrameGeometry((HEIGHT, WIDTH), (32, 48), (32, 64))
@@ -36,24 +40,12 @@ GEOMETRY = FrameGeometry((HEIGHT, WIDTH), (32, 48), (32, 64))
 
 @pytest.fixture(scope="module")
 def model():
-    return tiny_model(num_frames=3)
+    return tiny_model(num_frames=3, text_config=text_config())
 
 
 @pytest.fixture(scope="module")
 def processor():
-    words = ["<pad>", "<s>", "</s>", "<unk>", ".", "a", "photo", "of", "sky", "road", "dog"]
-    tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token="<s>",
-        eos_token="</s>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-        model_max_length=12,
-    )
-    image_processor = UniVSImageProcessor(size={"shortest_edge": 32, "longest_edge": 64})
-    return UniVSProcessor(image_processor, tokenizer, text_templates=["{}.", "a photo of a {}."])
+    return tiny_processor()
 
 
 def video(num_frames):
@@ -186,6 +178,25 @@ def test_label_map_to_masks():
         label_map_to_masks(np.zeros((2, 2)))
     with pytest.raises(ValueError, match="shape"):
         label_map_to_masks(np.zeros((2, 2, 3)))
+
+
+def test_categories_are_embedded_by_name_by_label_set_or_read_from_the_table(model, processor):
+    embeddings, names = embed_categories(model, processor, ["sky", "road", "blue sky"])
+    assert embeddings.shape == (3, 16) and names == ["sky", "road", "blue sky"]
+    assert (embeddings[0] - embeddings[1]).abs().max() > 1e-4
+    torch.testing.assert_close(embed_categories(model, processor, ["road"])[0], embeddings[1:2])
+    embeddings, names = embed_categories(model, processor, "ovis")
+    assert embeddings.shape == (25, 16) and names[0] == "Person"
+
+    published = tiny_model(num_category_embeddings=3938)
+    published.category_embeddings.copy_(torch.arange(3938)[:, None].expand(-1, 16))
+    embeddings, names = embed_categories(published, processor, "vspw")
+    assert embeddings[:, 0].tolist() == list(range(2924, 3048)) and len(names) == 124
+
+    own = tiny_model(num_category_embeddings=2)
+    own.config.id2label = {0: "disc", 1: "square"}
+    embeddings, names = embed_categories(own, processor)
+    assert len(embeddings) == 2 and names == ["disc", "square"]
 
 
 # --- the bounded memory against one that keeps everything
@@ -329,7 +340,7 @@ def test_memory_does_not_grow_with_the_video(model, processor, task):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision(processor, dtype):
-    model = tiny_model(num_frames=3).to(dtype)
+    model = tiny_model(num_frames=3, text_config=text_config()).to(dtype)
     for task, kwargs in (("vos", {"prompts": {0: FIRST_MASK}}), ("vss", {"categories": ["sky", "road"]})):
         assert len(list(propagate(model, processor, video(4), task, **kwargs))) == 4
 
