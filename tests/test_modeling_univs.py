@@ -9,6 +9,7 @@ import torch
 from tiny_config import tiny_config, tiny_model
 from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForUniversalSegmentation, ConvNextConfig, SwinConfig
+from transformers.utils import is_kernels_available
 
 from univs_hf import UniVSForVideoSegmentation, UniVSModel
 from univs_hf.modeling_univs import (
@@ -275,14 +276,12 @@ def test_expressions_average_masks_with_their_partner(model: UniVSForVideoSegmen
 @torch.inference_mode()
 def test_frame_numbers_change_visual_prompts_with_absolute_positions_only() -> None:
     """Within a frame the temporal position shifts all attention scores alike, so learnable queries don't feel it."""
-    video, later = make_video(), torch.tensor([[40, 41]])
+    video, later, prompts = make_video(), torch.tensor([[40, 41]]), {"prompt_masks": make_masks()}
     absolute, clip = tiny_model(), tiny_model(temporal_position_type="clip")
-    first, second = (
-        absolute(video, prompt_masks=make_masks(), frame_idx=idx).query_embeddings for idx in (None, later)
-    )
+    first, second = (absolute(video, frame_idx=idx, **prompts).query_embeddings for idx in (None, later))
     torch.testing.assert_close(first[:, :10], second[:, :10], **NOISE)
     assert (first[:, 10:] - second[:, 10:]).abs().max() > 1e-2
-    first, second = (clip(video, prompt_masks=make_masks(), frame_idx=idx).query_embeddings for idx in (None, later))
+    first, second = (clip(video, frame_idx=idx, **prompts).query_embeddings for idx in (None, later))
     assert torch.equal(first, second)
 
 
@@ -614,6 +613,17 @@ def test_compiles_without_graph_breaks(model: UniVSForVideoSegmentation, backend
     decode = torch.compile(model.decode_clip, fullgraph=True, backend=backend)
     for kind in prompts.values():
         assert_same(decode(features, prompts=kind), model.decode_clip(features, prompts=kind))
+
+
+@pytest.mark.skipif(
+    not is_kernels_available(), reason="the `kernels` library that transformers accepts is not installed"
+)
+@torch.inference_mode()
+def test_hub_kernels_leave_the_cpu_path_as_it_is(model: UniVSForVideoSegmentation, tmp_path: Path) -> None:
+    assert MultiScaleDeformableAttention.kernel_layer_name == "MultiScaleDeformableAttention"
+    model.save_pretrained(tmp_path)
+    loaded = UniVSForVideoSegmentation.from_pretrained(tmp_path, use_kernels=True)
+    assert_same(loaded(make_video()), model(make_video()), atol=0, rtol=0)
 
 
 # Bad input ----------------------------------------------------------------------------------------------------------
