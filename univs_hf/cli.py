@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -267,7 +266,10 @@ def read_label_map(path: Path, frame_size: tuple[int, int]) -> np.ndarray:
                         f"The mask {path} is {image.width}x{image.height}, which does not fit frames of "
                         f"{width}x{height}."
                     )
-                warnings.warn(f"The mask {path} is resized from {image.size} to {(width, height)}.", stacklevel=2)
+                print(
+                    f"univs: note: the mask {path} is resized from {image.width}x{image.height} to {width}x{height}",
+                    file=sys.stderr,
+                )
                 image = image.resize((width, height), Image.Resampling.NEAREST)
             label_map = np.asarray(image).astype(np.int32)
             is_grey = image.mode == "L"
@@ -301,8 +303,10 @@ def _with_progress(results: Iterator[dict[str, Any]], info: VideoInfo, quiet: bo
         bar = progress.add_task(Path(info.name).name, total=info.num_frames, rate="")
         for result in results:
             yield result
-            speed = progress.tasks[bar].speed
-            progress.update(bar, advance=1, rate=f"{speed:.2f} frames/s" if speed else "")
+            progress.advance(bar)
+            # Results come in bursts, a clip at a time, so the rate is that of the whole run so far.
+            state = progress.tasks[bar]
+            progress.update(bar, rate=f"{state.completed / state.elapsed:.2f} frames/s" if state.elapsed else "")
 
 
 if __name__ == "__main__":
