@@ -23,7 +23,13 @@ __version__ = "0.1.0"
 AutoConfig.register("univs", UniVSConfig, exist_ok=True)
 AutoModel.register(UniVSConfig, UniVSModel, exist_ok=True)
 AutoModelForUniversalSegmentation.register(UniVSConfig, UniVSForVideoSegmentation, exist_ok=True)
-AutoImageProcessor.register(UniVSConfig, slow_image_processor_class=UniVSImageProcessor, exist_ok=True)
+# One class serves with and without torchvision; named for one of them only, the library warns about the other.
+AutoImageProcessor.register(
+    UniVSConfig,
+    slow_image_processor_class=UniVSImageProcessor,
+    fast_image_processor_class=UniVSImageProcessor,
+    exist_ok=True,
+)
 AutoProcessor.register(UniVSConfig, UniVSProcessor, exist_ok=True)
 
 __all__ = [
