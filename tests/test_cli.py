@@ -149,6 +149,18 @@ def test_objects_of_later_frames_from_the_shared_masks(capsys, tmp_path, model_d
         assert seen[frame_idx] and not any(seen[:frame_idx])
 
 
+def test_a_video_that_breaks_off_is_noted(capsys, tmp_path, model_dir):
+    with VideoWriter(tmp_path / "whole.avi", fps=FPS) as writer:
+        for index in range(30):
+            writer.write(np.random.default_rng(index).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8))
+    data = (tmp_path / "whole.avi").read_bytes()
+    (tmp_path / "cut.avi").write_bytes(data[: len(data) // 2])
+    options = ("--model", model_dir, "--task", "vss", "--categories", "a,b", "--json", tmp_path / "out.json")
+    status, notes = segment(capsys, tmp_path / "cut.avi", *options)
+    assert status == 0 and "declares 30 frames, but only" in notes
+    assert 5 < read_results(tmp_path / "out.json")["num_frames"] < 25
+
+
 def test_image(capsys, tmp_path, model_dir, clip):
     Image.fromarray(next(iter(open_video(clip[0])))).save(tmp_path / "image.png")
     options = ("--model", model_dir, "--task", "vss", "--categories", "a,b", "--out", tmp_path / "out.png")

@@ -160,6 +160,11 @@ def run_segment(args: argparse.Namespace) -> int:
                     overlay.write(
                         overlay_segmentation(frame, segmentation, result["segments_info"], background, args.alpha)
                     )
+    if info.num_frames is not None and writer.num_frames < info.num_frames:
+        print(
+            f"univs: note: {info.name} declares {info.num_frames} frames, but only {writer.num_frames} could be read",
+            file=sys.stderr,
+        )
     written = " and ".join(str(path) for path in (args.out, json_path) if path is not None)
     print(f"{writer.num_frames} frames: {written}")
     return 0
