@@ -9,6 +9,7 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,13 @@ from univs_hf.configuration_univs import UniVSConfig
 from univs_hf.convert_key_map import text_tower_rules
 from univs_hf.convert_tokenizer import build_clip_tokenizer
 from univs_hf.image_processing_univs import UniVSImageProcessor, compute_resized_size
-from univs_hf.modeling_univs import UniVSForVideoSegmentation, UniVSFrameFeatures, UniVSPrompts, UniVSVisualTokens
+from univs_hf.modeling_univs import (
+    UniVSForVideoSegmentation,
+    UniVSForVideoSegmentationOutput,
+    UniVSFrameFeatures,
+    UniVSPrompts,
+    UniVSVisualTokens,
+)
 from univs_hf.text_prompts import clean_category_name, clean_expression, tokenize_templates
 
 FEATURE_TOLERANCE = 1e-4
@@ -309,7 +316,11 @@ def prompt_rows(fixture: Fixture, prompts: UniVSPrompts) -> Iterator[Row]:
 
 
 def check_decoder(fixture: Fixture) -> Iterator[Row]:
-    """Prompts, every prediction head with auxiliary outputs, and the last head of the short inference path."""
+    """Prompts, every prediction head with auxiliary outputs, and the last head of the short inference path.
+
+    The short path predicts attention masks at low resolution. It is compared in two steps: its masks with those of the
+    full path, and its output given the masks of the full path.
+    """
     model = fixture.model()
     features = recorded_features(fixture)
     first, num_frames = fixture.meta["targets"]["first_frame_idx"], fixture.meta["targets"]["num_frames"]
@@ -318,11 +329,17 @@ def check_decoder(fixture: Fixture) -> Iterator[Row]:
     if prompts is not None:
         yield from prompt_rows(fixture, prompts)
 
-    for label, auxiliary in (("", True), (" (inference path)", False)):
-        output = model.decode_clip(features, frame_idx, prompts=prompts, output_auxiliary_logits=auxiliary)
-        yield from head_rows(fixture, output, label)
-        if auxiliary:
-            yield from auxiliary_rows(fixture, output)
+    with attention_masks(model) as recorded:
+        output = model.decode_clip(features, frame_idx, prompts=prompts, output_auxiliary_logits=True)
+    yield from head_rows(fixture, output, "")
+    yield from auxiliary_rows(fixture, output)
+
+    with attention_masks(model) as predicted:
+        model.decode_clip(features, frame_idx, prompts=prompts)
+    yield edge_row(fixture, output, features, recorded, predicted)
+    with attention_masks(model, recorded):
+        short = model.decode_clip(features, frame_idx, prompts=prompts)
+    yield from head_rows(fixture, short, " (inference path)")
 
     if prompts is not None and fixture.meta["targets"]["task"] == "sot":
         alone = model.decode_clip(features, frame_idx, prompts=prompts, use_learnable_queries=False)
@@ -334,6 +351,50 @@ def check_decoder(fixture: Fixture) -> Iterator[Row]:
         yield masks_row(fixture, "pred_masks (no learnable queries)", got, expected)
 
 
+@contextmanager
+def attention_masks(model: UniVSForVideoSegmentation, given: list[Tensor] | None = None) -> Iterator[list[Tensor]]:
+    """Collects the attention masks `(B, T, Q, h * w)` that the layers get, or gives them those of `given`."""
+    collected: list[Tensor] = []
+
+    def hook(layer: torch.nn.Module, arguments: tuple) -> tuple:
+        mask = arguments[4] if given is None else given[len(collected)]
+        collected.append(mask)
+        return (*arguments[:4], mask, *arguments[5:])
+
+    handles = [layer.register_forward_pre_hook(hook) for layer in model.model.decoder.layers]
+    try:
+        yield collected
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def edge_row(
+    fixture: Fixture,
+    output: UniVSForVideoSegmentationOutput,
+    features: UniVSFrameFeatures,
+    recorded: list[Tensor],
+    predicted: list[Tensor],
+) -> Row:
+    """Attention masks predicted at low resolution against those of the full resolution.
+
+    A bit may differ only where the logit is at the level of rounding; from the first layer with such a bit on, the
+    two runs are different runs, so later layers are not compared.
+    """
+    levels = len(features.multi_scale_features)
+    for layer, (full, low) in enumerate(zip(recorded, predicted, strict=True)):
+        if torch.equal(full, low):
+            continue
+        masks = output.auxiliary_logits[layer]["masks_queries_logits"].transpose(1, 2).flatten(0, 1)
+        size = features.multi_scale_features[layer % levels].shape[-2:]
+        logits = torch.nn.functional.interpolate(masks, size=size, mode="bilinear", align_corners=False)
+        worst = float(logits.flatten(2).view_as(full)[full != low].abs().max())
+        note = f"{int((full != low).sum())} bits of layer {layer} differ"
+        passed = worst < FEATURE_TOLERANCE
+        return Row(fixture.name, "attention masks (inference path)", worst, worst, f"|logit| < {1e-4:g}", passed, note)
+    return Row(fixture.name, "attention masks (inference path)", 0.0, 0.0, "equal", True)
+
+
 def kept_queries(fixture: Fixture, num_queries: int, index: list[int] | str) -> tuple[list[int], list[int]]:
     """Queries of a stored tensor: their index in the output, and their rows, without those that the fixture's own
     float32 and float64 runs disagree on."""
@@ -343,7 +404,7 @@ def kept_queries(fixture: Fixture, num_queries: int, index: list[int] | str) -> 
     return [index[row] for row in rows], rows
 
 
-def head_rows(fixture: Fixture, output, label: str) -> Iterator[Row]:
+def head_rows(fixture: Fixture, output: UniVSForVideoSegmentationOutput, label: str) -> Iterator[Row]:
     queries, rows = kept_queries(fixture, fixture.meta["num_queries_total"], fixture.meta["final_query_idx"])
     masks = output.masks_queries_logits[:, queries]
     yield masks_row(fixture, f"pred_masks{label}", masks, fixture["pred_masks"][:, rows])
@@ -364,7 +425,7 @@ def head_rows(fixture: Fixture, output, label: str) -> Iterator[Row]:
         yield features_row(fixture, f"pred_reid_logits{label}", output.prompt_similarity[:, queries], expected)
 
 
-def auxiliary_rows(fixture: Fixture, output) -> Iterator[Row]:
+def auxiliary_rows(fixture: Fixture, output: UniVSForVideoSegmentationOutput) -> Iterator[Row]:
     queries, rows = kept_queries(fixture, fixture.meta["num_queries_total"], fixture.meta["aux_query_idx"])
     for head, stage in enumerate(output.auxiliary_logits):
         expected = fixture["aux_pred_masks"][head][:, rows]

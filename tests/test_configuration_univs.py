@@ -55,6 +55,8 @@ def test_task_settings_are_the_published_ones() -> None:
     vis = config.for_task("vis")
     assert (vis.class_score_threshold, vis.box_nms_threshold, vis.num_prompt_pixels) == (0.25, 0.85, 128)
     assert config.for_task("vss").clip_stride == config.num_frames == 5
+    assert config.for_task("vss", num_frames=3).clip_stride == 3, "clips of VSS lie side by side"
+    assert UniVSConfig(num_frames=2).for_task("vss").clip_stride == 2
     assert config.for_task("vps").overlap_threshold == 0.6
     assert config.for_task("vos").num_prompt_pixels == 256
     assert config.for_task("refvos").self_attention_type == "sep-blocked"

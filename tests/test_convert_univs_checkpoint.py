@@ -847,9 +847,9 @@ def parse(*arguments) -> argparse.Namespace:
 
 
 def test_command_line_reports_errors_without_a_traceback(tmp_path, capsys):
-    assert run_convert(parse(tmp_path / "absent.pth", tmp_path / "out")) == 1
+    assert run_convert(parse(tmp_path / "absent.pth", tmp_path / "out")) == 2
     assert "--text-encoder" in capsys.readouterr().err
-    assert run_convert(parse(tmp_path / "absent.pth", tmp_path / "out", "--allow-missing-text-encoder")) == 1
+    assert run_convert(parse(tmp_path / "absent.pth", tmp_path / "out", "--allow-missing-text-encoder")) == 2
     assert "`checkpoint_path` must be a file" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         parse("a", "b", "--weights", "ema")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .configuration_univs import UniVSConfig
+from .modeling_univs import mask_boxes
 
 if TYPE_CHECKING:
     from .inference_univs import UniVSInferenceSession
@@ -85,28 +86,6 @@ def temporal_consistency(memory: torch.Tensor, current: torch.Tensor, config: Un
     current = current / current.norm(dim=-1, keepdim=True).clamp(min=1e-3)
     cosine = torch.einsum("nvc,ntc->nvt", memory, current).mean(dim=-1)
     return (weights * cosine).sum(dim=1)
-
-
-def mask_boxes(masks: torch.Tensor, last: int = 0) -> torch.Tensor:
-    """Boxes of binary masks (section B.1).
-
-    Args:
-        masks (`torch.Tensor` of shape (..., H, W), bool): Masks.
-        last (`int`, *optional*, defaults to 0): Added to the index of the last row and column: 1 for the box of the
-            pixels' outer edges, 0 for that of their indices.
-
-    Returns:
-        `torch.Tensor` of shape (..., 4): x1, y1, x2, y2 divided by width and height; zeros for an empty mask.
-    """
-    sides = []
-    for lines in (masks.any(dim=-2), masks.any(dim=-1)):
-        size = lines.shape[-1]
-        index = torch.arange(size, device=masks.device)
-        low = torch.where(lines, index, size).amin(dim=-1)
-        high = torch.where(lines, index + last, 0).amax(dim=-1)
-        sides.append((torch.where(low == size, 0, low) / size, high / size))
-    (left, right), (top, bottom) = sides
-    return torch.stack([left, top, right, bottom], dim=-1)
 
 
 class VisualPromptMemory:

@@ -331,6 +331,9 @@ class UniVSConfig(PreTrainedConfig):
             raise ValueError(f"`task` must be one of {list(TASK_PRESETS)}, got {task!r}.")
         settings = dict(TASK_PRESETS[task])
         settings.update(_BACKBONE_TASK_PRESETS.get((self.backbone_preset, task), {}))
+        if "clip_stride" in settings:
+            # The published stride is that of the published clip: side by side. It stays so with shorter clips.
+            settings["clip_stride"] = overrides.get("num_frames", self.num_frames)
         settings.update(overrides)
         config = copy.deepcopy(self)
         for key, value in settings.items():

@@ -523,7 +523,7 @@ def run_convert(args: argparse.Namespace) -> int:
         args: As parsed by [`add_convert_parser`].
 
     Returns:
-        Exit code: 0, or 1 after an error message.
+        Exit code: 0, or 2 after an error message.
     """
     files = {"text_encoder_path": args.text_encoder, "category_table_path": args.category_table}
     try:
@@ -545,7 +545,7 @@ def run_convert(args: argparse.Namespace) -> int:
                 print(convert_checkpoint(args.source, args.output, weights=args.weights, **options))
     except (ValueError, OSError) as error:
         print(f"univs convert: {error}", file=sys.stderr)
-        return 1
+        return 2
     print(f"written: {args.output}")
     return 0
 

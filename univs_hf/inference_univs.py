@@ -352,9 +352,6 @@ def propagate(
     }
     if masks and min(masks) < 0:
         raise ValueError(f"Frame numbers of `prompts` count from 0, got {min(masks)}.")
-    if task == "vss":
-        # Its clips lie side by side, whatever their length.
-        settings["clip_stride"] = settings.get("num_frames", model.config.num_frames)
     config = model.config.for_task(task, **settings)
     return _propagate(model, processor, frames, task, config, masks, categories, generator)
 

@@ -665,18 +665,26 @@ def _random_ranks(count: Tensor, num_ranks: int, max_count: int, generator: torc
     return torch.where(count.unsqueeze(-1) >= num_ranks, drawn, cyclic)
 
 
-def _mask_boxes(masks: Tensor) -> Tensor:
-    """Boxes `(..., 4)` xyxy of masks `(..., H, W)`, first and last pixel divided by the size; 0 for an empty mask."""
-    height, width = masks.shape[-2:]
-    boxes = []
-    for axis, size in ((-2, width), (-1, height)):
-        line = masks.any(axis)
+def mask_boxes(masks: Tensor, last: int = 0) -> Tensor:
+    """Boxes of binary masks (section B.1).
+
+    Args:
+        masks (`Tensor` of shape (..., H, W), bool): Masks.
+        last (`int`, *optional*, defaults to 0): Added to the index of the last row and column: 1 for the box of the
+            pixels' outer edges, 0 for that of their indices.
+
+    Returns:
+        `Tensor` of shape (..., 4): x1, y1, x2, y2 divided by width and height; zeros for an empty mask.
+    """
+    sides = []
+    for lines in (masks.any(dim=-2), masks.any(dim=-1)):
+        size = lines.shape[-1]
         index = torch.arange(size, device=masks.device)
-        first = torch.where(line, index, size).amin(-1)
-        last = torch.where(line, index, 0).amax(-1)
-        boxes.append((torch.where(first == size, 0, first) / size, last / size))
-    (x1, x2), (y1, y2) = boxes
-    return torch.stack((x1, y1, x2, y2), dim=-1)
+        low = torch.where(lines, index, size).amin(dim=-1)
+        high = torch.where(lines, index + last, 0).amax(dim=-1)
+        sides.append((torch.where(low == size, 0, low) / size, high / size))
+    (left, right), (top, bottom) = sides
+    return torch.stack([left, top, right, bottom], dim=-1)
 
 
 class UniVSPromptEncoder(nn.Module):
@@ -737,7 +745,7 @@ class UniVSPromptEncoder(nn.Module):
         pixels = small >= threshold.unsqueeze(-1)
 
         if boxes is None:
-            boxes = _mask_boxes(masks > self.config.prompt_mask_threshold)
+            boxes = mask_boxes(masks > self.config.prompt_mask_threshold)
         points = self._central_points(masks, mask_max, boxes, generator, point_ranks)
         fallback = torch.zeros(*masks.shape[:2], source.shape[2], dtype=source.dtype, device=source.device)
         return self._sample_tokens(
