@@ -11,28 +11,19 @@ from parity_fixtures import Fixture, seeded_weights
 from tiny_config import tiny_config, tiny_model
 from tiny_processor import text_config, tiny_processor
 
-from univs_hf.clip_tasks_univs import (
-    VisualPromptMemory,
-    mask_boxes,
-    mask_iou,
-    mask_quality,
-    temporal_consistency,
-)
+from univs_hf.clip_engine_univs import ClipEngine, FrameGeometry
+from univs_hf.clip_tasks_univs import mask_iou, mask_quality, temporal_consistency
 from univs_hf.convert_univs_checkpoint import convert_state_dict
 from univs_hf.image_processing_univs import UniVSImageProcessor
-from univs_hf.inference_univs import (
-    FrameGeometry,
-    UniVSInferenceSession,
-    embed_categories,
-    label_map_to_masks,
-    propagate,
-)
+from univs_hf.inference_univs import embed_categories, label_map_to_masks, propagate
 from univs_hf.modeling_univs import (
     UniVSForVideoSegmentation,
     UniVSForVideoSegmentationOutput,
     UniVSFrameFeatures,
     UniVSVisualTokens,
+    mask_boxes,
 )
+from univs_hf.prompt_memory_univs import VisualPromptMemory
 
 HEIGHT, WIDTH = 40, 60  # resized to 32x48, padded to 32x64
 GEOMETRY = FrameGeometry((HEIGHT, WIDTH), (32, 48), (32, 64))
@@ -129,7 +120,7 @@ def run_script(script, masks, length, geometry=None, **settings):
     """Results of a scripted run with objects annotated by `masks[frame][object id]`, padded size."""
     geometry = geometry or FrameGeometry((32, 64), (32, 64), (32, 64))
     config = tiny_config().for_task("vos", **{"num_frames": 3, "num_prompt_pixels": 2, **settings})
-    session = UniVSInferenceSession(config, "vos", geometry, UniVSImageProcessor())
+    session = ClipEngine(config, "vos", geometry, UniVSImageProcessor())
     for frame_idx, frame_masks in masks.items():
         session.annotate(frame_idx, frame_masks)
     model = ScriptedModel(script)
@@ -476,7 +467,7 @@ def test_objects_can_be_added_while_the_video_runs():
 
     config = tiny_config().for_task("vos", num_frames=3, num_prompt_pixels=2)
     geometry = FrameGeometry((32, 64), (32, 64), (32, 64))
-    session = UniVSInferenceSession(config, "vos", geometry, UniVSImageProcessor())
+    session = ClipEngine(config, "vos", geometry, UniVSImageProcessor())
     model, results = ScriptedModel(script), []
     for frame in range(12):
         if frame == 3:
@@ -543,7 +534,7 @@ def test_bad_session_calls(model):
     config = model.config.for_task("vss", num_frames=2, clip_stride=2)
     image_processor = UniVSImageProcessor()
     with pytest.raises(ValueError, match="3 names for 2"):
-        UniVSInferenceSession(
+        ClipEngine(
             config,
             "vss",
             GEOMETRY,
@@ -551,7 +542,7 @@ def test_bad_session_calls(model):
             category_embeddings=torch.ones(2, 16),
             category_names=["a", "b", "c"],
         )
-    session = UniVSInferenceSession(config, "vss", GEOMETRY, image_processor, category_embeddings=torch.ones(2, 16))
+    session = ClipEngine(config, "vss", GEOMETRY, image_processor, category_embeddings=torch.ones(2, 16))
     with pytest.raises(ValueError, match=r"\(3, 32, 32\), expected \(3, 32, 64\)"):
         session.step(model, torch.zeros(3, 32, 32))
     assert session.finish(model) == []
@@ -625,7 +616,7 @@ def test_vss_run_of_the_original(shared_dir):
     num_frames = fixture.settings["num_frames"]
     config = model.config.for_task("vss", num_frames=num_frames, clip_stride=num_frames)
     embeddings = model.category_embeddings[slice(*fixture.meta["class_slice_of_logits"])]
-    session = UniVSInferenceSession(config, "vss", geometry, UniVSImageProcessor(), category_embeddings=embeddings)
+    session = ClipEngine(config, "vss", geometry, UniVSImageProcessor(), category_embeddings=embeddings)
     assert run_original(fixture, model, session, pixels) >= 0.999
 
 
@@ -641,7 +632,7 @@ def test_vos_run_of_the_original(shared_dir, name):
         num_prompt_pixels=fixture.settings["visual_prompt_pixels_per_image"],
         self_attention_type=fixture.settings["maskdec_self_attn_mask_type"],
     )
-    session = UniVSInferenceSession(
+    session = ClipEngine(
         config,
         "vos",
         geometry,

@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from transformers import PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
-from .clip_tasks_univs import TASKS
+from .clip_engine_univs import TASKS
 from .inference_univs import label_map_to_masks, propagate
 from .label_sets import available_label_sets, is_label_set
 from .modeling_univs import UniVSForVideoSegmentation

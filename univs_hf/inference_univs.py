@@ -1,256 +1,21 @@
 # Copyright 2026 The univs-hf authors. Licensed under the Apache License, Version 2.0.
-"""Clip-by-clip inference on a stream of frames.
-
-A video is read once. Each frame is encoded once; a window of at most `config.num_frames` frames (a clip) slides over
-the stream and is decoded with the prompts that the memory of the video gives; a frame leaves as soon as no later clip
-can change it. What is kept is bounded by the clip length, the memory length and the number of objects, never by the
-length of the video.
-
-    frames -> UniVSInferenceSession.step -> encode new frames -> [clip complete] -> task.run_clip -> finished frames
-
-What a clip does with prompts and memory is the task's business, see `clip_tasks_univs`.
-"""
+"""Inference on videos: sessions, and the propagation of a whole video."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from .clip_tasks_univs import TASKS, Clip, check_task
+from .clip_engine_univs import ClipEngine, FrameGeometry, check_task
 from .configuration_univs import UniVSConfig
-from .image_processing_univs import UniVSImageProcessor
 from .label_sets import COMBINED_TABLE_ROWS, load_label_set
 
 if TYPE_CHECKING:
-    from .modeling_univs import UniVSForVideoSegmentation, UniVSFrameFeatures
+    from .modeling_univs import UniVSForVideoSegmentation
     from .processing_univs import UniVSProcessor
-
-
-@dataclass(frozen=True)
-class FrameGeometry:
-    """The three sizes of a frame, each (height, width) in pixels.
-
-    Attributes:
-        original_size: Of the frame as it came; results have this size.
-        resized_size: After the image processor's resize.
-        padded_size: Of the model input; the frame is at its top left.
-    """
-
-    original_size: tuple[int, int]
-    resized_size: tuple[int, int]
-    padded_size: tuple[int, int]
-
-    def crop(self, maps: torch.Tensor) -> torch.Tensor:
-        """Removes the padding from maps (..., Hp, Wp)."""
-        return maps[..., : self.resized_size[0], : self.resized_size[1]]
-
-    def to_padded(self, logits: torch.Tensor) -> torch.Tensor:
-        """Stride-4 mask logits (N, T, h4, w4) at the size of the model input (N, T, Hp, Wp), bilinear, float32."""
-        return F.interpolate(logits.float(), size=self.padded_size, mode="bilinear", align_corners=False)
-
-    def to_original(self, logits: torch.Tensor) -> torch.Tensor:
-        """Mask logits (N, Hp, Wp) without padding and at the original size (N, H, W), bilinear."""
-        logits = self.crop(logits)
-        if tuple(self.resized_size) == tuple(self.original_size):
-            return logits
-        return F.interpolate(logits[None], size=self.original_size, mode="bilinear", align_corners=False)[0]
-
-
-class UniVSInferenceSession:
-    """One video on its way through the model: the window of encoded frames, the objects and the task's memory.
-
-    Frames are given in order with [`~UniVSInferenceSession.step`], which returns the results that have become final;
-    [`~UniVSInferenceSession.finish`] returns the rest. A result is a dictionary with `frame_idx`, `segmentation`
-    (int32 (H, W) tensor on the CPU, original size) and `segments_info` (a list of dictionaries with `id`, `label_id`,
-    `label` and `score`; `None` as score where the task has none). For `"vss"` the ids are category indices from 0; for
-    `"vos"` they are the given object ids, and 0 is background.
-
-    Args:
-        config ([`UniVSConfig`]): Inference settings, from [`UniVSConfig.for_task`].
-        task (`str`): `"vss"` or `"vos"`.
-        geometry ([`FrameGeometry`]): Sizes of the frames.
-        image_processor ([`UniVSImageProcessor`]): Resizes prompts and results.
-        device (`torch.device` or `str`, *optional*, defaults to `"cpu"`): Where the model is; the state is there too.
-        category_embeddings (`torch.Tensor` of shape (K, D), *optional*): Text embeddings of the categories (`"vss"`).
-        category_names (sequence of `str`, *optional*): Their names.
-        generator (`torch.Generator`, *optional*): Source of the random choice of prompt pixels. Without it the choice
-            is deterministic.
-        prompt_sampling (callable, *optional*): Called as `prompt_sampling(frame_idx, masks)` for every key frame, with
-            masks (N, Hp, Wp); returns further keyword arguments for `encode_visual_prompts`: a recorded choice.
-
-    Raises:
-        ValueError: If the task is unknown, or lacks the categories it needs.
-    """
-
-    def __init__(
-        self,
-        config: UniVSConfig,
-        task: str,
-        geometry: FrameGeometry,
-        image_processor: UniVSImageProcessor,
-        device: torch.device | str = "cpu",
-        category_embeddings: torch.Tensor | None = None,
-        category_names: Sequence[str] | None = None,
-        generator: torch.Generator | None = None,
-        prompt_sampling: Callable[[int, torch.Tensor], Mapping[str, Any]] | None = None,
-    ):
-        check_task(task)
-        if category_embeddings is not None:
-            if category_names is None:
-                category_names = [str(index) for index in range(len(category_embeddings))]
-            if len(category_names) != len(category_embeddings):
-                raise ValueError(
-                    f"`category_names` has {len(category_names)} names for {len(category_embeddings)} embeddings."
-                )
-        self.config = config
-        self.geometry = geometry
-        self.image_processor = image_processor
-        self.device = torch.device(device)
-        self.category_embeddings = category_embeddings
-        self.category_names = list(category_names or ())
-        self.generator = generator
-        self.prompt_sampling = prompt_sampling
-        self.object_ids: list[int] = []
-        self.object_names: dict[int, str] = {}
-        # frame -> {index of the object: (Hp, Wp) bool mask}; an entry goes when its frame is finished.
-        self.annotations: dict[int, dict[int, torch.Tensor]] = {}
-        self.num_encoded_frames = 0
-        self._waiting: list[torch.Tensor] = []  # model inputs (3, Hp, Wp) of frames not yet encoded
-        self._features: list[UniVSFrameFeatures] = []  # one entry per frame, from frame `_window_start` on
-        self._window_start = 0
-        self._next_clip = 0
-        self._clip_stop = 0  # where the last decoded clip ended
-        self._next_result = 0
-        self._finished = False
-        self.task = TASKS[task](self)
-
-    @property
-    def num_frames(self) -> int:
-        """Frames given so far."""
-        return self.num_encoded_frames + len(self._waiting)
-
-    def add_object_masks(
-        self, frame_idx: int, masks: Mapping[int, np.ndarray | torch.Tensor], names: Mapping[int, str] | None = None
-    ) -> None:
-        """Gives the masks of objects on a frame. An object's first mask introduces it, later ones correct it.
-
-        Objects that appear later in the video are best announced before the first frame is decoded, as the benchmarks
-        do: with the `"sep"` self-attention their still empty queries have a part in the result.
-
-        Args:
-            frame_idx (`int`): Frame whose result has not been given yet.
-            masks (mapping of `int` to array of shape (H, W)): Object id (from 1) to binary mask, original size.
-            names (mapping of `int` to `str`, *optional*): Names to report as labels; by default the ids.
-
-        Raises:
-            ValueError: If the frame is over, an id is not positive, or a mask has another size than the frames, is
-                empty, or is so small that nothing is left of it at the size of the model input.
-        """
-        height, width = self.geometry.original_size
-        for object_id, mask in masks.items():
-            if tuple(mask.shape) != (height, width):
-                raise ValueError(
-                    f"The mask of object {object_id} on frame {frame_idx} has shape {tuple(mask.shape)}; "
-                    f"the frames are {(height, width)} (height, width)."
-                )
-            if not (mask > 0).any():
-                raise ValueError(f"The mask of object {object_id} on frame {frame_idx} is empty.")
-        stack = np.stack([np.asarray(mask) > 0 for mask in masks.values()]) if masks else np.zeros((0, 1, 1), bool)
-        resized = self.image_processor.resize_masks(stack, self.geometry.resized_size, self.geometry.padded_size)
-        self.annotate(frame_idx, dict(zip(masks, resized, strict=True)))
-        for object_id, name in (names or {}).items():
-            if object_id in self.object_names:
-                self.object_names[object_id] = name
-
-    def annotate(self, frame_idx: int, masks: Mapping[int, torch.Tensor]) -> None:
-        """As [`~UniVSInferenceSession.add_object_masks`], with masks (Hp, Wp) at the size of the model input."""
-        if frame_idx < self._next_result:
-            raise ValueError(
-                f"`frame_idx` {frame_idx} is over: results up to frame {self._next_result - 1} have been given."
-            )
-        for object_id, mask in masks.items():
-            if object_id < 1:
-                raise ValueError(f"Object ids must be positive (0 is background), got {object_id}.")
-            if tuple(mask.shape) != tuple(self.geometry.padded_size):
-                raise ValueError(
-                    f"The mask of object {object_id} has shape {tuple(mask.shape)}; the model input has "
-                    f"{tuple(self.geometry.padded_size)}."
-                )
-            if not (mask > 0).any():
-                raise ValueError(
-                    f"Nothing is left of object {object_id} on frame {frame_idx} at the model's size "
-                    f"{tuple(self.geometry.resized_size)}; give a larger mask or a larger `shortest_edge`."
-                )
-        for object_id, mask in masks.items():
-            if object_id not in self.object_names:
-                self.object_ids.append(object_id)
-                self.object_names[object_id] = str(object_id)
-            self.annotations.setdefault(frame_idx, {})[self.object_ids.index(object_id)] = (mask > 0).to(self.device)
-
-    @torch.no_grad()
-    def step(self, model: UniVSForVideoSegmentation, pixel_values: torch.Tensor) -> list[dict[str, Any]]:
-        """Takes the next frame.
-
-        Args:
-            model ([`UniVSForVideoSegmentation`]): The model.
-            pixel_values (`torch.Tensor` of shape (3, Hp, Wp)): The frame as the image processor gives it.
-
-        Returns:
-            `list[dict]`: Results that became final, in order of frames; empty while a clip is incomplete.
-
-        Raises:
-            ValueError: If the session has been finished, or the frame has another size than those before.
-        """
-        if self._finished:
-            raise ValueError("The session is finished; begin a new one for another video.")
-        if tuple(pixel_values.shape) != (3, *self.geometry.padded_size):
-            raise ValueError(
-                f"`pixel_values` has shape {tuple(pixel_values.shape)}, expected {(3, *self.geometry.padded_size)}."
-            )
-        self._waiting.append(pixel_values)
-        if self.num_frames < self._next_clip + self.config.num_frames:
-            return []
-        self._run_clip(model)
-        # The next clip begins at `_next_clip`; it cannot change anything before.
-        return self._finish_frames(self._next_clip)
-
-    @torch.no_grad()
-    def finish(self, model: UniVSForVideoSegmentation) -> list[dict[str, Any]]:
-        """Ends the video: decodes the frames that did not fill a clip and returns all results that are left."""
-        if self.num_frames > self._clip_stop:
-            self._run_clip(model)
-        self._finished = True
-        return self._finish_frames(self.num_frames)
-
-    def _run_clip(self, model: UniVSForVideoSegmentation) -> None:
-        # Frames wait until a clip needs them, so that they are encoded as one batch.
-        features = model.encode_frames(torch.stack(self._waiting)[None].to(self.device, model.dtype))
-        self._features += [features.frames(index, index + 1) for index in range(len(self._waiting))]
-        self.num_encoded_frames += len(self._waiting)
-        self._waiting = []
-        start, stop = self._next_clip, self.num_encoded_frames
-        self._features = self._features[start - self._window_start :]
-        self._window_start = start
-        clip = Clip(
-            start=start,
-            stop=stop,
-            previous_stop=self._clip_stop,
-            features=type(features).cat(self._features),
-            frame_idx=torch.arange(start, stop, device=self.device)[None],
-        )
-        self.task.run_clip(model, clip)
-        self._clip_stop = stop
-        self._next_clip = start + self.task.clip_stride
-
-    def _finish_frames(self, stop: int) -> list[dict[str, Any]]:
-        results = [self.task.finish_frame(frame_idx) for frame_idx in range(self._next_result, stop)]
-        self._next_result = stop
-        return results
 
 
 def label_map_to_masks(label_map: np.ndarray) -> dict[int, np.ndarray]:
@@ -324,11 +89,11 @@ def propagate(
         prompts (mapping of `int` to label map or masks, *optional*): For `"vos"`: frame number to a map (H, W) of
             object ids (0 is background), or to a mapping of object id to mask (H, W).
         categories (`str` or sequence of `str`, *optional*): For `"vss"`: see [`embed_categories`].
-        generator (`torch.Generator`, *optional*): See [`UniVSInferenceSession`].
+        generator (`torch.Generator`, *optional*): See [`ClipEngine`].
         **settings: Fields of [`UniVSConfig`] that win over the published settings of the task.
 
     Yields:
-        `dict`: See [`UniVSInferenceSession`].
+        `dict`: See [`ClipEngine`].
 
     Raises:
         ValueError: If the task is unknown, or frames or prompts do not fit it or one another.
@@ -373,7 +138,7 @@ def _propagate(
         if session is None:
             geometry = FrameGeometry(processed.original_size, processed.resized_size, tuple(pixel_values.shape[1:]))
             embeddings, names = embed_categories(model, processor, categories) if task == "vss" else (None, None)
-            session = UniVSInferenceSession(
+            session = ClipEngine(
                 config, task, geometry, processor.image_processor, model.device, embeddings, names, generator
             )
             # All objects are announced first, those of later frames too (see `add_object_masks`).

@@ -30,7 +30,7 @@ def encode_result(result: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         result (mapping): `frame_idx`, `segmentation` (integer (H, W) map) and `segments_info`, see
-            [`UniVSInferenceSession`].
+            [`ClipEngine`].
 
     Returns:
         `dict` with `frame_idx` and `segments`, ready for JSON.
