@@ -181,6 +181,13 @@ class UniVSConfig(PreTrainedConfig):
         class_temperature (`float`, defaults to 0.06): Softmax temperature over classes in image segmentation.
         image_box_nms_threshold (`float`, 0.9), image_instance_nms_threshold (`float`, 0.85),
         object_mask_threshold (`float`, 0.05), num_semantic_queries (`int`, 200): Image segmentation.
+
+    Departures from the original (off in the published settings):
+        max_inactive_frames (`int`, *optional*): Found objects that no frame has shown for so long leave the memory;
+            their ids are not used again. By default they stay for ever, as in the original.
+        max_objects (`int`, *optional*): Objects tracked at a time, the best scores first. By default without a bound.
+        detect_after_empty_start (`bool`, defaults to `False`): Look for objects although the first clip had none; the
+            original then finds nothing in the whole video.
     """
 
     model_type = "univs"
@@ -288,6 +295,9 @@ class UniVSConfig(PreTrainedConfig):
     image_instance_nms_threshold: float | int = 0.85
     object_mask_threshold: float | int = 0.05
     num_semantic_queries: int = 200
+    max_inactive_frames: int | None = None
+    max_objects: int | None = None
+    detect_after_empty_start: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
@@ -394,6 +404,9 @@ class UniVSConfig(PreTrainedConfig):
         ).split():
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"`{name}` must lie in [0, 1], got {getattr(self, name)}.")
+        for name in ("max_inactive_frames", "max_objects"):
+            if getattr(self, name) is not None and getattr(self, name) <= 0:
+                raise ValueError(f"`{name}` must be None or greater than 0, got {getattr(self, name)}.")
         if self.quality_low_logit > self.quality_high_logit:
             raise ValueError(
                 "`quality_low_logit` must not exceed `quality_high_logit`, got "
