@@ -68,6 +68,23 @@ class FrameGeometry:
         return F.interpolate(logits[None], size=self.original_size, mode="bilinear", align_corners=False)[0]
 
 
+@dataclass(frozen=True)
+class Expressions:
+    """Expressions of a video, embedded (specification A.3.5).
+
+    Attributes:
+        word_features: (N, L, D), of the bare expressions.
+        sentence_features: (N, D), mean over the templates.
+        ids: N object ids.
+        names: N texts.
+    """
+
+    word_features: torch.Tensor
+    sentence_features: torch.Tensor
+    ids: list[int]
+    names: list[str]
+
+
 class ClipEngine:
     """One video on its way through the model: the window of encoded frames, the objects and the task's memory.
 
@@ -85,6 +102,8 @@ class ClipEngine:
         device (`torch.device` or `str`, *optional*, defaults to `"cpu"`): Where the model is; the state is there too.
         category_embeddings (`torch.Tensor` of shape (K, D), *optional*): Text embeddings of the categories (`"vss"`).
         category_names (sequence of `str`, *optional*): Their names.
+        thing_flags (sequence of `bool`, *optional*): Which of them are things (`"vps"`); by default all.
+        expressions ([`Expressions`], *optional*): What to look for (`"refvos"`).
         generator (`torch.Generator`, *optional*): Source of the random choice of prompt pixels. Without it the choice
             is deterministic.
         prompt_sampling (callable, *optional*): Called as `prompt_sampling(frame_idx, masks)` for every key frame, with
@@ -103,6 +122,8 @@ class ClipEngine:
         device: torch.device | str = "cpu",
         category_embeddings: torch.Tensor | None = None,
         category_names: Sequence[str] | None = None,
+        thing_flags: Sequence[bool] | None = None,
+        expressions: Expressions | None = None,
         generator: torch.Generator | None = None,
         prompt_sampling: Callable[[int, torch.Tensor], Mapping[str, Any]] | None = None,
     ):
@@ -120,12 +141,16 @@ class ClipEngine:
         self.device = torch.device(device)
         self.category_embeddings = category_embeddings
         self.category_names = list(category_names or ())
+        self.thing_flags = None if thing_flags is None else list(thing_flags)
+        self.expressions = expressions
         self.generator = generator
         self.prompt_sampling = prompt_sampling
         self.object_ids: list[int] = []
         self.object_names: dict[int, str] = {}
         # frame -> {index of the object: (Hp, Wp) bool mask}; an entry goes when its frame is finished.
         self.annotations: dict[int, dict[int, torch.Tensor]] = {}
+        # frame -> {index of the object: ("box", xyxy) or ("point", xy)}, shares of the padded size.
+        self.visual_inputs: dict[int, dict[int, tuple[str, torch.Tensor]]] = {}
         self.num_encoded_frames = 0
         self._waiting: list[torch.Tensor] = []  # model inputs (3, Hp, Wp) of frames not yet encoded
         self._features: list[UniVSFrameFeatures] = []  # one entry per frame, from frame `_window_start` on
@@ -176,10 +201,7 @@ class ClipEngine:
 
     def annotate(self, frame_idx: int, masks: Mapping[int, torch.Tensor]) -> None:
         """As [`~ClipEngine.add_object_masks`], with masks (Hp, Wp) at the size of the model input."""
-        if frame_idx < self._next_result:
-            raise ValueError(
-                f"`frame_idx` {frame_idx} is over: results up to frame {self._next_result - 1} have been given."
-            )
+        self._check_frame(frame_idx)
         for object_id, mask in masks.items():
             if object_id < 1:
                 raise ValueError(f"Object ids must be positive (0 is background), got {object_id}.")
@@ -194,10 +216,96 @@ class ClipEngine:
                     f"{tuple(self.geometry.resized_size)}; give a larger mask or a larger `shortest_edge`."
                 )
         for object_id, mask in masks.items():
-            if object_id not in self.object_names:
-                self.object_ids.append(object_id)
-                self.object_names[object_id] = str(object_id)
-            self.annotations.setdefault(frame_idx, {})[self.object_ids.index(object_id)] = (mask > 0).to(self.device)
+            index = self._index_of(object_id)
+            self.annotations.setdefault(frame_idx, {})[index] = (mask > 0).to(self.device)
+
+    def add_object_boxes(self, frame_idx: int, boxes: Mapping[int, Sequence[float]]) -> None:
+        """Gives boxes of objects on a frame: x1, y1, x2, y2 in pixels of the original frame, clipped to it.
+
+        Raises:
+            ValueError: If the frame is over, an id is not positive, or a box is inverted or outside of the frame.
+        """
+        self._check_frame(frame_idx)
+        height, width = self.geometry.original_size
+        clipped = {}
+        for object_id, box in boxes.items():
+            x1, y1, x2, y2 = (float(value) for value in box)
+            inside = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
+            if not (x1 < x2 and y1 < y2 and inside[0] < inside[2] and inside[1] < inside[3]):
+                raise ValueError(
+                    f"The box of object {object_id} on frame {frame_idx} must be (x1, y1, x2, y2) with x1 < x2, y1 < y2 "
+                    f"and overlap the frame of {width}x{height} pixels, got {(x1, y1, x2, y2)}."
+                )
+            clipped[object_id] = inside
+        for object_id, box in clipped.items():
+            self._add_visual_input(frame_idx, object_id, "box", box)
+
+    def add_object_points(self, frame_idx: int, points: Mapping[int, Sequence[float]]) -> None:
+        """Gives a point of each object on a frame: x, y in pixels of the original frame.
+
+        Raises:
+            ValueError: If the frame is over, an id is not positive, or a point is outside of the frame.
+        """
+        self._check_frame(frame_idx)
+        height, width = self.geometry.original_size
+        for object_id, (x, y) in points.items():
+            if not (0 <= x <= width and 0 <= y <= height):
+                raise ValueError(
+                    f"The point of object {object_id} on frame {frame_idx} must lie in the frame of {width}x{height} "
+                    f"pixels, got {(float(x), float(y))}."
+                )
+        for object_id, point in points.items():
+            self._add_visual_input(frame_idx, object_id, "point", point)
+
+    def remove_object(self, object_id: int) -> None:
+        """Stops following an object; its id is not used again.
+
+        Raises:
+            ValueError: If there is no such object.
+        """
+        self.task.remove_object(object_id)
+
+    def forget_object(self, object_id: int) -> None:
+        """Takes an object off the list of given objects, for a task that has dropped it."""
+        index = self.object_ids.index(object_id)
+        del self.object_ids[index]
+        for inputs in (self.annotations, self.visual_inputs):
+            for frame, entries in inputs.items():
+                kept = {(i if i < index else i - 1): entry for i, entry in entries.items() if i != index}
+                inputs[frame] = kept
+
+    def summary(self) -> list[dict[str, Any]]:
+        """What is known of the objects of the whole video, once it is finished."""
+        return self.task.summary()
+
+    def _check_frame(self, frame_idx: int) -> None:
+        if frame_idx < self._next_result:
+            raise ValueError(
+                f"`frame_idx` {frame_idx} is over: results up to frame {self._next_result - 1} have been given."
+            )
+
+    def _index_of(self, object_id: int) -> int:
+        """Index of a given object, which is introduced if it is new."""
+        if object_id < 1:
+            raise ValueError(f"Object ids must be positive (0 is background), got {object_id}.")
+        if object_id not in self.object_ids:
+            if object_id in self.object_names:
+                raise ValueError(f"Object {object_id} has been removed; its id can't be used again.")
+            self.object_ids.append(object_id)
+            self.object_names[object_id] = str(object_id)
+        return self.object_ids.index(object_id)
+
+    def _add_visual_input(self, frame_idx: int, object_id: int, kind: str, values: Sequence[float]) -> None:
+        geometry = self.geometry
+        scale = [
+            resized / original / padded
+            for resized, original, padded in zip(
+                geometry.resized_size, geometry.original_size, geometry.padded_size, strict=True
+            )
+        ]
+        per_axis = torch.tensor([scale[1], scale[0]] * (len(values) // 2))
+        shares = torch.tensor([float(value) for value in values]) * per_axis
+        self.visual_inputs.setdefault(frame_idx, {})[self._index_of(object_id)] = (kind, shares.to(self.device))
 
     @torch.no_grad()
     def step(self, model: UniVSForVideoSegmentation, pixel_values: torch.Tensor) -> list[dict[str, Any]]:

@@ -116,6 +116,18 @@ class ClipTask:
         """Result of a frame that no later clip will change; what is kept of the frame is dropped."""
         raise NotImplementedError
 
+    def summary(self) -> list[dict[str, Any]]:
+        """What is known of the objects of the whole video, once it is over; nothing for tasks without objects."""
+        return []
+
+    def remove_object(self, object_id: int) -> None:
+        """Stops following an object.
+
+        Raises:
+            ValueError: If there is no such object.
+        """
+        raise ValueError(f"There is no object {object_id}: this task follows no objects.")
+
     def encode_masks(
         self, model: UniVSForVideoSegmentation, clip: Clip, position: int, masks: torch.Tensor, boxes: torch.Tensor
     ) -> UniVSVisualTokens:
