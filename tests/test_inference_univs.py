@@ -500,9 +500,9 @@ def test_bad_input(model, processor):
 
     with pytest.raises(ValueError, match=r"\['vos', 'vss'\], got 'vox'"):
         run(task="vox")
-    with pytest.raises(ValueError, match="needs `prompts`"):
+    with pytest.raises(ValueError, match="needs prompts"):
         run()
-    with pytest.raises(ValueError, match="takes no `prompts`"):
+    with pytest.raises(ValueError, match="takes no masks, boxes or points"):
         run(task="vss", prompts={0: FIRST_MASK})
     with pytest.raises(ValueError, match="takes no `categories`"):
         run(prompts={0: FIRST_MASK}, categories=["sky"])

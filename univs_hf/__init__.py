@@ -15,6 +15,7 @@ from transformers import (  # noqa: E402
 
 from .configuration_univs import UniVSConfig  # noqa: E402
 from .image_processing_univs import UniVSImageProcessor  # noqa: E402
+from .inference_univs import UniVSInferenceSession, propagate  # noqa: E402
 from .modeling_univs import UniVSForVideoSegmentation, UniVSModel, UniVSPreTrainedModel  # noqa: E402
 from .processing_univs import UniVSProcessor  # noqa: E402
 
@@ -36,7 +37,9 @@ __all__ = [
     "UniVSConfig",
     "UniVSForVideoSegmentation",
     "UniVSImageProcessor",
+    "UniVSInferenceSession",
     "UniVSModel",
     "UniVSPreTrainedModel",
     "UniVSProcessor",
+    "propagate",
 ]

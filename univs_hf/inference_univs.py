@@ -1,21 +1,379 @@
 # Copyright 2026 The univs-hf authors. Licensed under the Apache License, Version 2.0.
-"""Inference on videos: sessions, and the propagation of a whole video."""
+"""Inference on videos: the session of one video, and one call that segments a whole video.
+
+    session = processor.init_video_session("judo.mp4", task="vos")
+    processor.add_inputs_to_inference_session(session, frame_idx=0, obj_ids=[1, 2], input_masks=masks)
+    for result in model.propagate_in_video_iterator(session):
+        ...
+
+A session gathers what the user gives (prompts, expressions, categories) in units of the original frames. Once the
+model and the size of the frames are known it starts a `ClipEngine`, which does the work.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image
 
-from .clip_engine_univs import ClipEngine, FrameGeometry, check_task
+from .clip_engine_univs import ClipEngine, Expressions, FrameGeometry, check_task
 from .configuration_univs import UniVSConfig
-from .label_sets import COMBINED_TABLE_ROWS, load_label_set
+from .image_processing_univs import UniVSImageProcessor
+from .label_sets import COMBINED_TABLE_ROWS, LabelSet, load_label_set
+from .video_io import VideoSource, open_video
 
 if TYPE_CHECKING:
     from .modeling_univs import UniVSForVideoSegmentation
     from .processing_univs import UniVSProcessor
+
+PROMPTED_TASKS = ("vos", "pvos", "refvos")
+CATEGORY_TASKS = ("vis", "vss", "vps")
+
+# A live stream has no end, so the objects that it is searched for are bounded unless the caller says otherwise.
+STREAM_SETTINGS: dict[str, Any] = {"max_inactive_frames": 300, "max_objects": 100}
+
+# What decides the size of the model input; the rest of a task's settings is the engine's business.
+_SIZE_FIELDS = ("shortest_edge", "longest_edge", "square_size")
+
+
+class UniVSInferenceSession:
+    """One video on its way through the model, and everything that the user said about it.
+
+    Made by [`UniVSProcessor.init_video_session`]; filled by [`UniVSProcessor.add_inputs_to_inference_session`],
+    [`UniVSProcessor.add_text_prompt`] and [`UniVSProcessor.set_categories`], before the first frame or while the
+    video runs; advanced by [`UniVSForVideoSegmentation.propagate_in_video_iterator`] or, frame by frame, by calling
+    the model with `inference_session=` and `frame=`.
+
+    Args:
+        processor: Prepares frames and tokenises text.
+        task: `"vis"`, `"vss"`, `"vps"`, `"vos"`, `"pvos"` or `"refvos"`.
+        video: A path, a frame or list of frames, an array (T, H, W, C), a [`VideoSource`], any iterable of frames; or
+            None for a live stream.
+        device: Where the model is; by default wherever it turns out to be.
+        generator: Draws the pixels of visual prompts at random, as the original does; deterministic without.
+        **settings: Fields of [`UniVSConfig`] that win over the published settings of the task.
+
+    Raises:
+        ValueError: If the task is none of the six.
+    """
+
+    def __init__(
+        self,
+        processor: UniVSProcessor,
+        task: str,
+        video: Any = None,
+        device: torch.device | str | None = None,
+        generator: torch.Generator | None = None,
+        **settings: Any,
+    ):
+        check_task(task)
+        self.processor = processor
+        self.task = task
+        self.video = video
+        self.device = device
+        self.generator = generator
+        self.settings = settings if video is not None else {**STREAM_SETTINGS, **settings}
+        self.engine: ClipEngine | None = None
+        # What the user gave, by video frame: (kind, {object id: mask, box or point}) in the order given.
+        self.inputs: dict[int, list[tuple[str, dict[int, Any]]]] = {}
+        self.removed_objects: set[int] = set()
+        self.object_names: dict[int, str] = {}
+        self.stuff_objects: set[int] = set()
+        self.expressions: dict[int, str] = {}
+        self.categories: str | LabelSet | list[str] | None = None
+        self._first_frame, self._direction = 0, 1
+        self._image_processor: UniVSImageProcessor | None = None
+
+    # --- what the user gives
+
+    @property
+    def obj_ids(self) -> list[int]:
+        """Ids of the objects and expressions given so far."""
+        ids = [object_id for entries in self.inputs.values() for _, objects in entries for object_id in objects]
+        return [object_id for object_id in dict.fromkeys([*ids, *self.expressions])]
+
+    def add_inputs(self, frame_idx: int, kind: str, objects: Mapping[int, Any]) -> None:
+        """Gives prompts of one kind (`"mask"`, `"box"` or `"point"`) on a frame of the video.
+
+        Args:
+            frame_idx: Number of the frame in the video.
+            kind: What the values of `objects` are.
+            objects: Object id (from 1) to mask (H, W), box x1, y1, x2, y2 or point x, y, in pixels of the original
+                frame.
+
+        Raises:
+            ValueError: If the task takes no visual prompts, the frame is over, or a prompt does not fit.
+        """
+        if self.task not in ("vos", "pvos"):
+            raise ValueError(f"Task {self.task!r} takes no masks, boxes or points; tasks 'vos' and 'pvos' do.")
+        if not isinstance(frame_idx, int) or frame_idx < 0:
+            raise ValueError(f"`frame_idx` must be a whole number from 0, got {frame_idx!r}.")
+        for object_id in objects:
+            if not isinstance(object_id, (int, np.integer)) or object_id < 1:
+                raise ValueError(f"Object ids must be whole numbers from 1 (0 is background), got {object_id!r}.")
+            if object_id in self.removed_objects:
+                raise ValueError(f"Object {object_id} has been removed; its id can't be used again.")
+        if self.engine is not None:
+            self._give(self.engine, self._engine_frame(frame_idx), kind, objects)
+        self.inputs.setdefault(frame_idx, []).append((kind, dict(objects)))
+
+    def add_expressions(self, texts: Sequence[str], obj_ids: Sequence[int] | None = None) -> list[int]:
+        """Gives expressions to look for; all of a video are decoded in one pass. Returns their ids.
+
+        Raises:
+            ValueError: If the task takes no text, it has begun, a text is empty or an id is taken.
+        """
+        if self.task != "refvos":
+            raise ValueError(f"Task {self.task!r} takes no text prompts; task 'refvos' does.")
+        if self.engine is not None:
+            raise ValueError(
+                "Text prompts must be given before the first frame; call `session.reset()` to begin anew."
+            )
+        texts = [texts] if isinstance(texts, str) else list(texts)
+        if not texts or any(not isinstance(text, str) or not text.strip() for text in texts):
+            raise ValueError(f"`text` must be one or more expressions that are not empty, got {texts!r}.")
+        free = (
+            number for number in range(1, len(self.expressions) + len(texts) + 1) if number not in self.expressions
+        )
+        obj_ids = [next(free) for _ in texts] if obj_ids is None else list(obj_ids)
+        if len(obj_ids) != len(texts) or len(set(obj_ids)) != len(obj_ids):
+            raise ValueError(
+                f"`obj_ids` must hold one id for each of the {len(texts)} texts, each once, got {obj_ids}."
+            )
+        for object_id in obj_ids:
+            if not isinstance(object_id, int) or object_id < 1 or object_id in self.expressions:
+                raise ValueError(f"`obj_ids` must be whole numbers from 1 that are not in use, got {object_id!r}.")
+        self.expressions.update(zip(obj_ids, texts, strict=True))
+        return obj_ids
+
+    def set_categories(self, categories: str | LabelSet | Sequence[str]) -> None:
+        """Says which categories to look for: any names, or the name of a label set.
+
+        Raises:
+            ValueError: If the task takes no categories, it has begun, or there is no such label set.
+        """
+        if self.task not in (*CATEGORY_TASKS, "pvos"):
+            raise ValueError(f"Task {self.task!r} takes no `categories`; tasks {list(CATEGORY_TASKS)} do.")
+        if self.engine is not None:
+            raise ValueError("Categories must be set before the first frame; call `session.reset()` to begin anew.")
+        if isinstance(categories, str):
+            load_label_set(categories)
+        elif not isinstance(categories, LabelSet):
+            self.processor.category_texts(categories)
+            categories = list(categories)
+        self.categories = categories
+
+    def remove_object(self, object_id: int) -> None:
+        """Stops following an object, given or found. Its id is not used again.
+
+        Raises:
+            ValueError: If there is no such object.
+        """
+        if self.engine is not None:
+            self.engine.remove_object(object_id)
+        elif object_id not in self.obj_ids:
+            raise ValueError(f"There is no object {object_id}; there are {self.obj_ids}.")
+        self.removed_objects.add(object_id)
+        self.expressions.pop(object_id, None)
+        for entries in self.inputs.values():
+            for _, objects in entries:
+                objects.pop(object_id, None)
+
+    def reset(self) -> None:
+        """Forgets the frames seen; what the user gave stays."""
+        self.engine = None
+
+    # --- frames
+
+    @torch.no_grad()
+    def step(self, model: UniVSForVideoSegmentation, frame: Any) -> list[dict[str, Any]]:
+        """Takes the next frame of a stream.
+
+        Args:
+            model: The model, in evaluation mode.
+            frame: An image of any kind that the processor takes.
+
+        Returns:
+            Results that became final, in order of frames: none while a clip is incomplete.
+
+        Raises:
+            ValueError: If the frame has another size than those before, or something the task needs is missing.
+        """
+        if self.engine is None:
+            self._check_ready()
+            config = model.config.for_task(self.task, **self.settings)
+            self._image_processor = image_processor_for(self.processor.image_processor, model.config, config)
+        processed = self._image_processor.preprocess_frame(frame)
+        pixel_values = processed.pixel_values[0, 0]
+        if self.engine is None:
+            geometry = FrameGeometry(processed.original_size, processed.resized_size, tuple(pixel_values.shape[1:]))
+            self.engine = self._start(model, config, geometry)
+        elif processed.original_size != self.engine.geometry.original_size:
+            raise ValueError(
+                f"Frame {self.engine.num_frames} has size {processed.original_size}, those before it "
+                f"{self.engine.geometry.original_size}. All frames of a video must have one size."
+            )
+        return self._name_frames(self.engine.step(model, pixel_values))
+
+    @torch.no_grad()
+    def finish(self, model: UniVSForVideoSegmentation) -> list[dict[str, Any]]:
+        """Ends a stream and returns the results that are left."""
+        if self.engine is None:
+            raise ValueError("The session has had no frame.")
+        return self._name_frames(self.engine.finish(model))
+
+    def propagate(
+        self,
+        model: UniVSForVideoSegmentation,
+        start_frame_idx: int | None = None,
+        max_frame_num_to_track: int | None = None,
+        reverse: bool = False,
+    ) -> Iterator[dict[str, Any]]:
+        """See [`UniVSForVideoSegmentation.propagate_in_video_iterator`]."""
+        if self.video is None:
+            raise ValueError("The session is a live stream: call the model with `inference_session=` and `frame=`.")
+        for name, value, low in (
+            ("start_frame_idx", start_frame_idx, 0),
+            ("max_frame_num_to_track", max_frame_num_to_track, 1),
+        ):
+            if value is not None and (not isinstance(value, int) or value < low):
+                raise ValueError(f"`{name}` must be a whole number from {low}, got {value!r}.")
+        self._check_ready()
+        self.reset()
+        self._direction = -1 if reverse else 1
+        first, frames = self._frames(start_frame_idx, reverse)
+        self._first_frame = first
+        if self.inputs and not any(self._engine_frame(frame_idx) >= 0 for frame_idx in self.inputs):
+            raise ValueError(
+                f"No prompt lies on a frame that is visited from frame {first} "
+                f"{'back' if reverse else 'on'}; there are prompts on frames {sorted(self.inputs)}."
+            )
+        return self._propagate(model, frames, max_frame_num_to_track)
+
+    def _propagate(
+        self, model: UniVSForVideoSegmentation, frames: Iterable[Any], max_frames: int | None
+    ) -> Iterator[dict[str, Any]]:
+        count = 0
+        for frame in frames:
+            yield from self.step(model, frame)
+            count += 1
+            if count == max_frames:
+                break
+        if self.engine is None:
+            raise ValueError("`video` holds no frame.")
+        yield from self.finish(model)
+        if max_frames is None:
+            last = max((self._engine_frame(frame_idx) for frame_idx in self.inputs), default=0)
+            if last >= count:
+                raise ValueError(
+                    f"A prompt lies on frame {self._video_frame(last)}, but the video has {count} frames."
+                )
+
+    def summary(self) -> list[dict[str, Any]]:
+        """What is known of the objects of the whole video, once it is over: for `"vis"` the (object, class, score)
+        results of the benchmark, for `"vps"` the final segments, for the others nothing.
+        """
+        return [] if self.engine is None else self.engine.summary()
+
+    def _frames(self, start_frame_idx: int | None, reverse: bool) -> tuple[int, Iterator[Any]]:
+        """Number of the first frame to visit, and the frames from there on."""
+        if reverse:
+            frames = self.video if isinstance(self.video, (list, tuple, np.ndarray, torch.Tensor)) else None
+            if frames is not None:
+                first = len(frames) - 1 if start_frame_idx is None else start_frame_idx
+                if first >= len(frames):
+                    raise ValueError(f"`start_frame_idx` {first} is beyond the {len(frames)} frames of the video.")
+                return first, iter(frames[index] for index in range(first, -1, -1))
+            return reversed_frames(self.video, start_frame_idx)
+        opens = isinstance(self.video, (str, os.PathLike, np.ndarray, torch.Tensor, Image.Image))
+        # Anything else yields frames by itself, and perhaps not before each is wanted.
+        frames, first = iter(open_video(self.video) if opens else self.video), start_frame_idx or 0
+        for index in range(first):
+            if next(frames, None) is None:
+                raise ValueError(f"`start_frame_idx` {first} is beyond the {index} frames of the video.")
+        return first, frames
+
+    def _engine_frame(self, frame_idx: int) -> int:
+        return (frame_idx - self._first_frame) * self._direction
+
+    def _video_frame(self, engine_frame: int) -> int:
+        return self._first_frame + engine_frame * self._direction
+
+    def _name_frames(self, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        for result in results:
+            result["frame_idx"] = self._video_frame(result["frame_idx"])
+        return results
+
+    # --- the engine
+
+    def _check_ready(self) -> None:
+        if self.task in ("vos", "pvos") and self.video is not None and not self.inputs:
+            raise ValueError(
+                f"Task {self.task!r} needs prompts: a mask, box or point of at least one object on at least one frame."
+            )
+        if self.task == "refvos" and not self.expressions:
+            raise ValueError("Task 'refvos' needs at least one expression: call `add_text_prompt`.")
+
+    def _start(self, model: UniVSForVideoSegmentation, config: UniVSConfig, geometry: FrameGeometry) -> ClipEngine:
+        embeddings = names = things = expressions = None
+        if self.task in CATEGORY_TASKS or self.categories is not None:
+            embeddings, names = embed_categories(model, self.processor, self.categories)
+            things = category_thing_flags(self.categories)
+        if self.expressions:
+            expressions = embed_expressions(model, self.processor, self.expressions)
+        engine = ClipEngine(
+            config,
+            self.task,
+            geometry,
+            self._image_processor,
+            device=model.device if self.device is None else self.device,
+            category_embeddings=embeddings,
+            category_names=names,
+            thing_flags=things,
+            expressions=expressions,
+            generator=self.generator,
+        )
+        # All objects are announced first, those of later frames too (see `ClipEngine.add_object_masks`).
+        for frame_idx in sorted(self.inputs, key=self._engine_frame):
+            for kind, objects in self.inputs[frame_idx]:
+                if self._engine_frame(frame_idx) >= 0 and objects:
+                    self._give(engine, self._engine_frame(frame_idx), kind, objects)
+        return engine
+
+    def _give(self, engine: ClipEngine, frame: int, kind: str, objects: Mapping[int, Any]) -> None:
+        if kind == "mask":
+            engine.add_object_masks(frame, objects, self.object_names)
+        elif kind == "box":
+            engine.add_object_boxes(frame, objects)
+        else:
+            engine.add_object_points(frame, objects)
+
+
+def image_processor_for(
+    image_processor: UniVSImageProcessor, model_config: UniVSConfig, task_config: UniVSConfig
+) -> UniVSImageProcessor:
+    """The image processor with the input size of a task, where that is another than the model's own."""
+    changed = {name for name in _SIZE_FIELDS if getattr(task_config, name) != getattr(model_config, name)}
+    if not changed:
+        return image_processor
+    settings = image_processor.to_dict()
+    size = dict(settings["size"])
+    for name in changed - {"square_size"}:
+        size[name] = getattr(task_config, name)
+    settings["size"] = size
+    if "square_size" in changed:
+        settings["square_size"] = task_config.square_size
+    return type(image_processor).from_dict(settings)
+
+
+def reversed_frames(video: Any, start_frame_idx: int | None) -> tuple[int, Iterator[Any]]:
+    """Frames of a file or folder from `start_frame_idx` (the last by default) back to the first."""
+    source = video if isinstance(video, VideoSource) else open_video(video)
+    return source.reversed_frames(start_frame_idx)
 
 
 def label_map_to_masks(label_map: np.ndarray) -> dict[int, np.ndarray]:
@@ -35,7 +393,9 @@ def label_map_to_masks(label_map: np.ndarray) -> dict[int, np.ndarray]:
 
 @torch.no_grad()
 def embed_categories(
-    model: UniVSForVideoSegmentation, processor: UniVSProcessor, categories: str | Sequence[str] | None = None
+    model: UniVSForVideoSegmentation,
+    processor: UniVSProcessor,
+    categories: str | LabelSet | Sequence[str] | None = None,
 ) -> tuple[torch.Tensor, list[str]]:
     """Text embeddings and names of categories.
 
@@ -57,8 +417,8 @@ def embed_categories(
         if table is None:
             raise ValueError("`categories` must be given: the model carries no categories of its own.")
         return table, [str(model.config.id2label.get(index, index)) for index in range(len(table))]
-    if isinstance(categories, str):
-        label_set = load_label_set(categories)
+    if isinstance(categories, (str, LabelSet)):
+        label_set = load_label_set(categories) if isinstance(categories, str) else categories
         if table is not None and len(table) == COMBINED_TABLE_ROWS:
             return table[slice(*label_set.rows)], label_set.labels
         texts, names = label_set.texts, label_set.labels
@@ -68,28 +428,50 @@ def embed_categories(
     return model.encode_text(input_ids.to(model.device))[1], names
 
 
+@torch.no_grad()
+def embed_expressions(
+    model: UniVSForVideoSegmentation, processor: UniVSProcessor, expressions: Mapping[int, str]
+) -> Expressions:
+    """Text features of expressions, object id to text; each expression once per video."""
+    texts = list(expressions.values())
+    input_ids = processor(text=texts, return_tensors="pt")["input_ids"][0]
+    words, sentences = model.encode_text(input_ids.to(model.device))
+    return Expressions(words, sentences, list(expressions), texts)
+
+
+def category_thing_flags(categories: str | LabelSet | Sequence[str] | None) -> list[bool] | None:
+    """Which categories of a label set are things; None if that is not known, which counts as things."""
+    label_set = load_label_set(categories) if isinstance(categories, str) else categories
+    if not isinstance(label_set, LabelSet):
+        return None
+    flags = [category.is_thing for category in label_set.categories]
+    return None if any(flag is None for flag in flags) else flags
+
+
 def propagate(
     model: UniVSForVideoSegmentation,
     processor: UniVSProcessor,
-    frames: Iterable[Any],
+    frames: Any,
     task: str,
     prompts: Mapping[int, np.ndarray | Mapping[int, np.ndarray]] | None = None,
     categories: str | Sequence[str] | None = None,
+    expressions: Sequence[str] | None = None,
     generator: torch.Generator | None = None,
     **settings: Any,
 ) -> Iterator[dict[str, Any]]:
-    """Segments a stream of frames and yields the result of each frame as soon as it is final.
+    """Segments a video and yields the result of each frame as soon as it is final: a session in one call.
 
     Args:
-        model ([`UniVSForVideoSegmentation`]): The model, in evaluation mode.
-        processor ([`UniVSProcessor`]): The processor that belongs to it.
-        frames (iterable of frames): Anything that yields single frames that the processor accepts, such as an
-            [`~video_io.VideoSource`]; it is read once and no further ahead than a clip.
-        task (`str`): `"vss"` or `"vos"`.
-        prompts (mapping of `int` to label map or masks, *optional*): For `"vos"`: frame number to a map (H, W) of
-            object ids (0 is background), or to a mapping of object id to mask (H, W).
-        categories (`str` or sequence of `str`, *optional*): For `"vss"`: see [`embed_categories`].
-        generator (`torch.Generator`, *optional*): See [`ClipEngine`].
+        model: The model, in evaluation mode.
+        processor: The processor that belongs to it.
+        frames: A path, frames, or anything that yields single frames, such as a [`VideoSource`]; it is read once and
+            no further ahead than a clip.
+        task: `"vis"`, `"vss"`, `"vps"`, `"vos"`, `"pvos"` or `"refvos"`.
+        prompts: For `"vos"` and `"pvos"`: frame number to a map (H, W) of object ids (0 is background), or to a
+            mapping of object id to mask (H, W).
+        categories: For `"vis"`, `"vss"`, `"vps"`: see [`embed_categories`].
+        expressions: For `"refvos"`.
+        generator: See [`UniVSInferenceSession`].
         **settings: Fields of [`UniVSConfig`] that win over the published settings of the task.
 
     Yields:
@@ -104,55 +486,13 @@ def propagate(
         ...     for result in propagate(model, processor, video, task="vos", prompts={0: first_mask}):
         ...         print(result["frame_idx"], [segment["id"] for segment in result["segments_info"]])
     """
-    check_task(task)
-    if task == "vos" and not prompts:
-        raise ValueError("Task 'vos' needs `prompts`: a mask of at least one object on at least one frame.")
-    if task != "vos" and prompts:
-        raise ValueError(f"Task {task!r} takes no `prompts`.")
-    if task != "vss" and categories is not None:
-        raise ValueError(f"Task {task!r} takes no `categories`.")
-    masks = {
-        frame_idx: value if isinstance(value, Mapping) else label_map_to_masks(value)
-        for frame_idx, value in sorted((prompts or {}).items())
-    }
-    if masks and min(masks) < 0:
-        raise ValueError(f"Frame numbers of `prompts` count from 0, got {min(masks)}.")
-    config = model.config.for_task(task, **settings)
-    return _propagate(model, processor, frames, task, config, masks, categories, generator)
-
-
-def _propagate(
-    model: UniVSForVideoSegmentation,
-    processor: UniVSProcessor,
-    frames: Iterable[Any],
-    task: str,
-    config: UniVSConfig,
-    masks: Mapping[int, Mapping[int, np.ndarray]],
-    categories: str | Sequence[str] | None,
-    generator: torch.Generator | None,
-) -> Iterator[dict[str, Any]]:
-    session = None
-    for frame in frames:
-        processed = processor.image_processor.preprocess_frame(frame)
-        pixel_values = processed.pixel_values[0, 0]
-        if session is None:
-            geometry = FrameGeometry(processed.original_size, processed.resized_size, tuple(pixel_values.shape[1:]))
-            embeddings, names = embed_categories(model, processor, categories) if task == "vss" else (None, None)
-            session = ClipEngine(
-                config, task, geometry, processor.image_processor, model.device, embeddings, names, generator
-            )
-            # All objects are announced first, those of later frames too (see `add_object_masks`).
-            for frame_idx, frame_masks in masks.items():
-                session.add_object_masks(frame_idx, frame_masks)
-        elif processed.original_size != session.geometry.original_size:
-            raise ValueError(
-                f"Frame {session.num_frames} has size {processed.original_size}, those before it "
-                f"{session.geometry.original_size}. All frames of a video must have one size."
-            )
-        yield from session.step(model, pixel_values)
-    if session is None:
-        raise ValueError("`frames` holds no frame.")
-    num_frames = session.num_frames
-    yield from session.finish(model)
-    if masks and max(masks) >= num_frames:
-        raise ValueError(f"`prompts` names frame {max(masks)}, but the video has {num_frames} frames.")
+    session = UniVSInferenceSession(processor, task, video=frames, generator=generator, **settings)
+    for frame_idx, value in (prompts or {}).items():
+        session.add_inputs(frame_idx, "mask", value if isinstance(value, Mapping) else label_map_to_masks(value))
+    if categories is not None:
+        session.set_categories(categories)
+    if expressions is not None:
+        session.add_expressions(expressions)
+    # Checked now rather than when the first result is asked for.
+    model.config.for_task(task, **settings)
+    return session.propagate(model)

@@ -9,8 +9,9 @@ Levels are numbered 0, 1, 2 for strides 32, 16, 8.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,9 @@ from transformers.utils import ModelOutput, logging
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_univs import TASK_PRESETS, UniVSConfig
+
+if TYPE_CHECKING:
+    from .inference_univs import UniVSInferenceSession
 
 logger = logging.get_logger(__name__)
 
@@ -1960,10 +1964,38 @@ class UniVSForVideoSegmentation(UniVSPreTrainedModel):
             attentions=decoded.attentions,
         )
 
+    def propagate_in_video_iterator(
+        self,
+        inference_session: "UniVSInferenceSession",
+        start_frame_idx: int | None = None,
+        max_frame_num_to_track: int | None = None,
+        reverse: bool = False,
+    ) -> Iterator[dict[str, object]]:
+        """Segments the video of a session, clip by clip, and yields the result of each frame once it is final.
+
+        The video is read as results are asked for, no further ahead than a clip, and memory does not grow with its
+        length. Prompts may be added while it runs, for frames whose results have not been given yet.
+
+        Args:
+            inference_session: A session with a video.
+            start_frame_idx: First frame to visit; by default the first, or the last if `reverse`.
+            max_frame_num_to_track: Frames to visit; by default all.
+            reverse: Go back to the first frame instead of on to the last.
+
+        Yields:
+            `{"frame_idx": int, "segmentation": int32 tensor (H, W)}`, or `"masks": bool tensor (N, H, W)` for the
+            tasks whose masks may overlap, with `"segments_info": [{"id", "label_id", "label", "score"}]`. Ids are
+            stable over the video.
+
+        Raises:
+            ValueError: If the session is a live stream, lacks prompts or has none on the frames visited.
+        """
+        return inference_session.propagate(self, start_frame_idx, max_frame_num_to_track, reverse)
+
     @can_return_tuple
     def forward(
         self,
-        pixel_values_videos: Tensor,
+        pixel_values_videos: Tensor | None = None,
         pixel_mask: Tensor | None = None,
         task: str | None = None,
         frame_idx: Tensor | None = None,
@@ -1985,8 +2017,10 @@ class UniVSForVideoSegmentation(UniVSPreTrainedModel):
         output_hidden_states: bool | list[int] | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
-    ) -> UniVSForVideoSegmentationOutput:
-        """Segments one clip of each video of the batch.
+        inference_session: "UniVSInferenceSession | None" = None,
+        frame: object = None,
+    ) -> UniVSForVideoSegmentationOutput | list[dict[str, object]]:
+        """Segments one clip of each video of the batch, or takes the next frame of a live stream.
 
         Args:
             pixel_values_videos: `(B, T, 3, H, W)`, normalised, padded at the bottom and right to multiples of 32.
@@ -2008,6 +2042,12 @@ class UniVSForVideoSegmentation(UniVSPreTrainedModel):
             self_attention_type: Overrides the configuration's and the task's.
             output_auxiliary_logits: Give every layer's predictions; always in training.
             output_hidden_states, output_attentions, return_dict: As in transformers.
+            inference_session: A session of [`UniVSProcessor.init_video_session`]; nothing else but `frame` is read.
+            frame: The next frame of the session's stream, an image of any kind that the processor takes.
+
+        Returns:
+            [`UniVSForVideoSegmentationOutput`]; for a session, the list of results that became final with this frame
+            (dictionaries with `frame_idx`, `segmentation` or `masks`, and `segments_info`), often of an earlier frame.
 
         Example:
             ```python
@@ -2016,6 +2056,12 @@ class UniVSForVideoSegmentation(UniVSPreTrainedModel):
             >>> outputs.masks_queries_logits.shape  # (videos, queries, frames, height / 4, width / 4)
             ```
         """
+        if inference_session is not None:
+            if frame is None:
+                raise ValueError("`frame` must be given with `inference_session`.")
+            return inference_session.step(self, frame)
+        if pixel_values_videos is None:
+            raise ValueError("`pixel_values_videos` must be given, or `inference_session` and `frame`.")
         if category_input_ids is not None:
             category_embeddings = self.encode_text(category_input_ids)[1]
         decoded = self.model(

@@ -5,9 +5,11 @@ Shapes: B videos, T frames, N prompts of one kind, P text templates, L tokens, K
 size, (Hp, Wp) padded model size.
 """
 
-from collections.abc import Iterable, Sequence
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL.Image
@@ -17,6 +19,7 @@ from transformers.utils import logging
 
 from .image_processing_univs import UniVSProcessedFrame, split_videos
 from .label_sets import LabelSet, available_label_sets, is_label_set, load_label_set
+from .rle import encode_mask
 from .text_prompts import (
     DEFAULT_MAX_LENGTH,
     clean_category_name,
@@ -24,6 +27,9 @@ from .text_prompts import (
     default_text_templates,
     tokenize_templates,
 )
+
+if TYPE_CHECKING:
+    from .inference_univs import UniVSInferenceSession
 
 logger = logging.get_logger(__name__)
 
@@ -293,6 +299,114 @@ class UniVSProcessor(ProcessorMixin):
         return cleaned
 
     # --- output
+
+    # --- sessions
+
+    def init_video_session(
+        self,
+        video: Any = None,
+        task: str = "vos",
+        inference_device: torch.device | str | None = None,
+        generator: torch.Generator | None = None,
+        **settings: Any,
+    ) -> UniVSInferenceSession:
+        """Begins the inference on one video.
+
+        Args:
+            video: A path, a frame or list of frames, an array (T, H, W, C), any iterable of frames; or None for a
+                live stream, whose frames are given one by one.
+            task: `"vis"`, `"vss"`, `"vps"`, `"vos"`, `"pvos"` or `"refvos"`.
+            inference_device: Where the state of the video is kept; by default where the model is.
+            generator: Draws the pixels of visual prompts at random, as the original does; deterministic without.
+            **settings: Fields of [`UniVSConfig`] that win over the published settings of the task.
+
+        Example:
+            >>> session = processor.init_video_session("judo.mp4", task="vos")
+            >>> processor.add_inputs_to_inference_session(session, 0, obj_ids=[1], input_boxes=[[20, 10, 200, 180]])
+            >>> for result in model.propagate_in_video_iterator(session):
+            ...     print(result["frame_idx"], result["segments_info"])
+        """
+        # The session decodes files; a processor that only prepares tensors does not need what that takes.
+        from .inference_univs import UniVSInferenceSession
+
+        return UniVSInferenceSession(self, task, video, inference_device, generator, **settings)
+
+    def add_inputs_to_inference_session(
+        self,
+        inference_session: UniVSInferenceSession,
+        frame_idx: int,
+        obj_ids: int | Sequence[int],
+        input_masks: Any = None,
+        input_boxes: Any = None,
+        input_points: Any = None,
+    ) -> None:
+        """Gives masks, boxes or points of objects on one frame, before the video runs or while it does.
+
+        Args:
+            inference_session: The session.
+            frame_idx: Number of the frame in the video, from 0.
+            obj_ids: One id per object, from 1. A new id is a new object, a known one a correction.
+            input_masks: (N, H, W) masks, or (H, W) for one object, in the size of the original frames.
+            input_boxes: (N, 4) x1, y1, x2, y2 in pixels of the original frames.
+            input_points: (N, 2) x, y in pixels of the original frames, one point per object.
+
+        Raises:
+            ValueError: If not exactly one kind is given, or it does not fit the ids, the frames or the task.
+        """
+        given = {"mask": input_masks, "box": input_boxes, "point": input_points}
+        given = {kind: value for kind, value in given.items() if value is not None}
+        if len(given) != 1:
+            raise ValueError("Exactly one of `input_masks`, `input_boxes` and `input_points` must be given.")
+        ((kind, value),) = given.items()
+        ids = [obj_ids] if isinstance(obj_ids, (int, np.integer)) else list(obj_ids)
+        values = np.asarray(value.cpu() if isinstance(value, torch.Tensor) else value)
+        if kind == "mask" and values.ndim == 2 or kind != "mask" and values.ndim == 1:
+            values = values[None]
+        shape = {"mask": "(objects, height, width)", "box": "(objects, 4)", "point": "(objects, 2)"}[kind]
+        last = {"mask": None, "box": 4, "point": 2}[kind]
+        expected_ndim = 3 if kind == "mask" else 2
+        if values.ndim != expected_ndim or (last is not None and values.shape[-1] != last):
+            raise ValueError(f"`input_{kind}s` must be of shape {shape}, got {values.shape}.")
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ValueError(f"`input_{kind}s` must hold finite numbers.")
+        if len(ids) != len(values) or len(set(ids)) != len(ids):
+            raise ValueError(f"`obj_ids` must hold one id for each of {len(values)} objects, each once, got {ids}.")
+        inference_session.add_inputs(frame_idx, kind, dict(zip(ids, values, strict=True)))
+
+    def add_text_prompt(
+        self,
+        inference_session: UniVSInferenceSession,
+        text: str | Sequence[str],
+        obj_ids: Sequence[int] | None = None,
+    ) -> list[int]:
+        """Gives expressions to look for, all decoded in one pass; returns their object ids."""
+        return inference_session.add_expressions([text] if isinstance(text, str) else text, obj_ids)
+
+    def set_categories(
+        self, inference_session: UniVSInferenceSession, categories: str | LabelSet | Sequence[str]
+    ) -> None:
+        """Says which categories to look for: any names (open vocabulary) or the name of a label set."""
+        inference_session.set_categories(categories)
+
+    def post_process_video(self, results: Iterable[dict[str, Any]], rle: bool = False) -> Iterator[dict[str, Any]]:
+        """Results of a session with one mask per segment, whatever the task.
+
+        Args:
+            results: What `propagate_in_video_iterator` yields; taken one by one.
+            rle: Give COCO run lengths (`{"size": [H, W], "counts": str}`) instead of bool arrays (H, W).
+
+        Yields:
+            `{"frame_idx", "masks", "segments_info"}`, the masks in the order of the segments.
+        """
+        for result in results:
+            segments = result["segments_info"]
+            if "masks" in result:
+                masks = [np.asarray(mask) for mask in result["masks"]]
+            else:
+                segmentation = np.asarray(result["segmentation"])
+                masks = [segmentation == segment["id"] for segment in segments]
+            encoded = [encode_mask(mask) for mask in masks] if rle else masks
+            yield {"frame_idx": result["frame_idx"], "masks": encoded, "segments_info": segments}
 
     def post_process_masks(
         self, masks_queries_logits: torch.Tensor, original_sizes: Any, resized_sizes: Any, mask_threshold: float = 0.0
