@@ -424,6 +424,30 @@ class UniVSProcessor(ProcessorMixin):
             outputs, original_sizes, resized_sizes, **kwargs
         )
 
+    def post_process_image_semantic_segmentation(
+        self, outputs: Any, original_sizes: Any, resized_sizes: Any, **kwargs: Any
+    ) -> list[torch.Tensor]:
+        """Label maps of images; see [`UniVSImageProcessor.post_process_image_semantic_segmentation`]."""
+        return self.image_processor.post_process_image_semantic_segmentation(
+            outputs, original_sizes, resized_sizes, **kwargs
+        )
+
+    def post_process_image_panoptic_segmentation(
+        self, outputs: Any, original_sizes: Any, resized_sizes: Any, **kwargs: Any
+    ) -> list[dict[str, Any]]:
+        """Segments of images; see [`UniVSImageProcessor.post_process_image_panoptic_segmentation`]."""
+        return self.image_processor.post_process_image_panoptic_segmentation(
+            outputs, original_sizes, resized_sizes, **kwargs
+        )
+
+    def post_process_image_instance_segmentation(
+        self, outputs: Any, original_sizes: Any, resized_sizes: Any, **kwargs: Any
+    ) -> list[dict[str, Any]]:
+        """Instances in images; see [`UniVSImageProcessor.post_process_image_instance_segmentation`]."""
+        return self.image_processor.post_process_image_instance_segmentation(
+            outputs, original_sizes, resized_sizes, **kwargs
+        )
+
 
 def _per_video(name: str, value: Any, num_videos: int, is_batch: bool) -> list[Any]:
     """One entry per video."""
