@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from parity_fixtures import Fixture, seeded_weights
+from parity_tape import RandomTape, recorded_frames, run_recorded
 from tiny_config import tiny_config, tiny_model
 from tiny_processor import text_config, tiny_processor
 
@@ -567,64 +568,27 @@ def original_model(fixture, with_categories):
     return model.eval()
 
 
-def original_inputs(fixture, config):
-    """Model inputs (T, 3, Hp, Wp) and the sizes of a fixture, whose frames already have the size of the model."""
-    pixels = fixture["images_u8"].float()
-    pixels = (pixels - torch.tensor(config.image_mean).view(3, 1, 1)) / torch.tensor(config.image_std).view(3, 1, 1)
-    height, width = pixels.shape[-2:]
-    padded = (-(-height // 32) * 32, -(-width // 32) * 32)
-    pixels = F.pad(pixels, (0, padded[1] - width, 0, padded[0] - height))
-    return pixels, FrameGeometry(tuple(fixture.meta["output_size"]), (height, width), padded)
-
-
-class RandomTape:
-    """Replays the original's random permutations: which point, and which pixels, each prompt was given."""
-
-    def __init__(self, fixture, num_pixels):
-        self.fixture, self.num_pixels = fixture, num_pixels
-        self.calls = iter(fixture.meta["rng_log"])
-
-    def __call__(self, frame_idx, masks):
-        calls = [next(self.calls) for _ in masks]
-        assert all(call["caller"] == "select_points_from_box_mask" for call in calls)
-        points = torch.stack([self.fixture[call["key"]][:1] for call in calls], dim=1)
-        small = masks[:, ::8, ::8].flatten(1).float()
-        counts = (small >= small.max().clamp(max=0.5)).sum(dim=1)
-        pixels = torch.full((1, len(masks), self.num_pixels), -1)
-        for index, count in enumerate(counts.tolist()):
-            if count >= self.num_pixels:
-                call = next(self.calls)
-                assert call["caller"] == "get_dense_features" and call["args"] == [count]
-                pixels[0, index] = self.fixture[call["key"]][: self.num_pixels]
-        return {"point_ranks": points, "pixel_ranks": pixels}
-
-
-def run_original(fixture, model, session, pixels):
-    results = []
-    for frame in pixels:
-        results += session.step(model, frame)
-    results += session.finish(model)
+def agreement(results, fixture):
     segmentation = torch.stack([result["segmentation"] for result in results])
-    expected = fixture["final/label_map"].int()
-    return (segmentation == expected).float().mean().item()
+    return (segmentation == fixture["final/label_map"].int()).float().mean().item()
 
 
 def test_vss_run_of_the_original(shared_dir):
     fixture = Fixture(shared_dir / "parity" / "e2e_vss_r50_s2.json")
     model = original_model(fixture, with_categories=True)
-    pixels, geometry = original_inputs(fixture, model.config)
+    pixels, geometry = recorded_frames(fixture, model.config)
     num_frames = fixture.settings["num_frames"]
     config = model.config.for_task("vss", num_frames=num_frames, clip_stride=num_frames)
     embeddings = model.category_embeddings[slice(*fixture.meta["class_slice_of_logits"])]
     session = ClipEngine(config, "vss", geometry, UniVSImageProcessor(), category_embeddings=embeddings)
-    assert run_original(fixture, model, session, pixels) >= 0.999
+    assert agreement(run_recorded(fixture, model, session, pixels), fixture) >= 0.999
 
 
 @pytest.mark.parametrize("name", ["e2e_vos_r50_s0", pytest.param("long_vos_r50_s0", marks=pytest.mark.slow)])
 def test_vos_run_of_the_original(shared_dir, name):
     fixture = Fixture(shared_dir / "parity" / f"{name}.json")
     model = original_model(fixture, with_categories=False)
-    pixels, geometry = original_inputs(fixture, model.config)
+    pixels, geometry = recorded_frames(fixture, model.config)
     config = model.config.for_task(
         "vos",
         num_frames=fixture.settings["num_frames"],
@@ -647,11 +611,10 @@ def test_vos_run_of_the_original(shared_dir, name):
 
     # State before, and output of, every recorded step: embeddings, prompts, masks.
     steps = []
-    original = model.decode_clip
 
-    def recording(features, **kwargs):
-        prefix = f"step{len(steps):02d}/"
-        outputs = original(features, **kwargs)
+    def compare(step, kwargs, outputs):
+        assert step == len(steps) and session.prompt_sampling.remaining == 0
+        prefix = f"step{step:02d}/"
         prompts = kwargs["prompts"]
         ours = {
             "state/embds_last3": session.task._embeddings[:, -3:],
@@ -667,12 +630,11 @@ def test_vos_run_of_the_original(shared_dir, name):
                 if prefix + key in fixture
             }
         )
-        return outputs
 
-    model.decode_clip = recording
-    assert run_original(fixture, model, session, pixels) >= 0.999
+    results = run_recorded(fixture, model, session, pixels, after_decoding=compare)
+    assert agreement(results, fixture) >= 0.999
+    assert session.prompt_sampling.mismatches == 0
     assert len(steps) == len(fixture.meta["steps"])
-    assert next(session.prompt_sampling.calls, None) is None
     worst = {key: max(step[key] for step in steps if key in step) for key in steps[2]}
     assert worst["prompt/queries"] < 1e-3 and worst["prompt/query_pos"] < 1e-3
     # One bit of an attention mask on the edge moves one clip's queries a little (see the fixtures' notes).
