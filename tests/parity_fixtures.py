@@ -73,7 +73,8 @@ class Fixture:
     def model(self) -> UniVSForVideoSegmentation:
         """The model with the fixture's weights, loaded through the converter and set as the original was."""
         weights = self.find("seeded_weights.py")
-        keys = self.find(self.meta["key_map"])
+        # Fixtures of modules name their key map; those of whole runs have the one of their backbone.
+        keys = self.find(self.meta.get("key_map", f"keymaps/univs_{self.meta['backbone']}_stage3.json"))
         text_keys = self.find("keymaps/clip_text_rn50x4.json")
         model = build_model(weights, keys, text_keys, self.meta["seed"])
         config = model.config
