@@ -28,7 +28,10 @@ from transformers.utils.generic import can_return_tuple
 from .configuration_univs import TASK_PRESETS, UniVSConfig
 
 if TYPE_CHECKING:
+    from .feature_extraction_univs import UniVSVideoFeatures
+    from .image_processing_univs import UniVSImageProcessor
     from .inference_univs import UniVSInferenceSession
+    from .processing_univs import UniVSProcessor
 
 logger = logging.get_logger(__name__)
 
@@ -1991,6 +1994,40 @@ class UniVSForVideoSegmentation(UniVSPreTrainedModel):
             ValueError: If the session is a live stream, lacks prompts or has none on the frames visited.
         """
         return inference_session.propagate(self, start_frame_idx, max_frame_num_to_track, reverse)
+
+    def extract_features(
+        self,
+        video: object,
+        processor: "UniVSProcessor | UniVSImageProcessor",
+        compression_ratio: int = 32,
+        temporal_compression: int = 1,
+        num_frames: int | None = None,
+    ) -> "Iterator[UniVSVideoFeatures]":
+        """Object tokens and dense features of a whole video, for other models (specification B.9).
+
+        The video is read as results are asked for and passes through in clips that lie side by side; memory does not
+        grow with its length.
+
+        Args:
+            video: A path, a frame or list of frames, an array (T, H, W, C), or any iterable of frames.
+            processor: Prepares the frames.
+            compression_ratio: Pixels of the original frame per pixel of `mask_features`, along each side.
+            temporal_compression: Features of every so many-th frame are given, from frame 0.
+            num_frames: Frames of a clip, which see each other; the configuration's by default.
+
+        Yields:
+            [`UniVSVideoFeatures`] of the frames of one clip: `frame_idx (T,)`, `object_tokens (T, C, Q)`,
+            `mask_features (T, C, H // ratio, W // ratio)` and `feature_map (T, C, Hp / 32, Wp / 32)`.
+
+        Raises:
+            ValueError: If the video holds no frame, its frames differ in size or are smaller than the ratio, or an
+                argument is not positive.
+        """
+        # Reading files takes more than the network needs.
+        from .feature_extraction_univs import extract_features
+
+        image_processor = getattr(processor, "image_processor", processor)
+        return extract_features(self, video, image_processor, compression_ratio, temporal_compression, num_frames)
 
     @can_return_tuple
     def forward(
