@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from univs_hf.video_io import VideoWriter
+from univs_hf.video_writer import VideoWriter
 from univs_hf.visualization import save_palette_png
 
 FPS = 12

@@ -14,7 +14,8 @@ from tiny_processor import text_config, tiny_processor
 
 from univs_hf.cli import load_model, main, read_label_map
 from univs_hf.results_io import ResultsWriter, read_results
-from univs_hf.video_io import VideoWriter, open_video
+from univs_hf.video_io import open_video
+from univs_hf.video_writer import VideoWriter
 from univs_hf.visualization import save_palette_png
 
 HEIGHT, WIDTH, NUM_FRAMES, FPS = 48, 64, 7, 12

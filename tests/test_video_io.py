@@ -10,7 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from univs_hf.video_io import VideoWriter, frame_to_rgb, open_video
+from univs_hf.video_frames import FileFrames
+from univs_hf.video_io import frame_to_rgb, open_video
+from univs_hf.video_writer import VideoWriter
 
 
 def moving_square(num_frames, height=48, width=64):
@@ -247,3 +249,209 @@ def test_image_output(tmp_path):
     with VideoWriter(tmp_path / "image.png") as writer:
         writer.write(picture)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "image.png")), picture)
+
+
+def encode(path, frames, codec="libx264", options=None, fps=12, times=None):
+    """A file made by FFmpeg with the options of a codec and the times given, not by our writer."""
+    with av.open(str(path), mode="w") as container:
+        stream = container.add_stream(codec, rate=fps)
+        stream.options = options or {}
+        stream.pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
+        clock = Fraction(1, fps if times is None else 1000)
+        stream.codec_context.time_base = clock
+        for index, frame in enumerate(frames):
+            if index == 0:
+                stream.height, stream.width = frame.shape[:2]
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            picture.pts, picture.time_base = index if times is None else times[index], clock
+            container.mux(stream.encode(picture.reformat(format=stream.pix_fmt)))
+        container.mux(stream.encode(None))
+
+
+KEYFRAMES = {"g": "6", "keyint_min": "1", "bf": "2"}
+OPEN_GOP = {"x264-params": "keyint=8:min-keyint=1:open-gop=1:bframes=3:scenecut=0"}
+NO_KEYFRAMES = {"x264-params": "keyint=infinite:bframes=2"}
+KINDS = [
+    ("clip.mp4", "libx264", KEYFRAMES),
+    ("open.mkv", "libx264", OPEN_GOP),
+    ("open.ts", "libx264", OPEN_GOP),
+    ("one.mp4", "libx264", NO_KEYFRAMES),
+    ("clip.avi", "mpeg4", {"g": "5", "bf": "2"}),
+    ("clip.webm", "libvpx-vp9", {"g": "7", "deadline": "realtime", "cpu-used": "8"}),
+    ("clip.gif", "gif", {}),
+]
+
+
+@pytest.mark.parametrize(("name", "codec", "options"), KINDS)
+def test_backwards_gives_the_same_frames(tmp_path, monkeypatch, name, codec, options):
+    encode(tmp_path / name, moving_square(23), codec, options)
+    # Room for four frames, so that the file is read in many pieces.
+    monkeypatch.setattr("univs_hf.video_frames.BACKWARD_BUFFER_BYTES", 4 * 48 * 64 * 3)
+    with open_video(tmp_path / name) as video:
+        forwards = list(video.timed_frames())
+        assert video.count_frames() == len(forwards) == 23
+        assert len({frame.tobytes() for frame, _ in forwards}) == 23
+        backwards = list(video.timed_frames(step=-1))
+        assert [time for _, time in backwards] == [time for _, time in reversed(forwards)]
+        np.testing.assert_array_equal([f for f, _ in backwards], [f for f, _ in reversed(forwards)])
+        for numbers in (slice(17, 3, -3), slice(2, None, -1), slice(None, 20, -1), slice(4, 19, 5), slice(9, 9, 1)):
+            some = list(video.frames(numbers.start, numbers.stop, numbers.step))
+            expected = [frame for frame, _ in forwards][numbers]
+            assert len(some) == len(expected)
+            assert all((one == other).all() for one, other in zip(some, expected, strict=True))
+
+
+def test_backwards_holds_few_frames(tmp_path, monkeypatch):
+    encode(tmp_path / "clip.mp4", moving_square(23), options=NO_KEYFRAMES)
+    monkeypatch.setattr("univs_hf.video_frames.BACKWARD_BUFFER_BYTES", 4 * 48 * 64 * 3)
+    sizes = []
+    original = FileFrames._read_chunk
+    monkeypatch.setattr(
+        FileFrames, "_read_chunk", lambda self, numbers: sizes.append(len(numbers)) or original(self, numbers)
+    )
+    assert sum(1 for _ in reversed(open_video(tmp_path / "clip.mp4"))) == 23
+    assert sizes == [4, 4, 4, 4, 4, 3]
+
+
+def test_a_wrong_seek_is_noticed(tmp_path, monkeypatch):
+    """Where a file's index leads to other pictures, the frames are read from the beginning."""
+    encode(tmp_path / "clip.mp4", moving_square(23), options=KEYFRAMES)
+    with open_video(tmp_path / "clip.mp4") as video:
+        forwards = list(video)
+        video.count_frames()
+        # The file says that every picture lies four frames from where it does.
+        monkeypatch.setattr("univs_hf.video_frames.bisect_left", lambda times, pts: max(0, times.index(pts) - 4))
+        np.testing.assert_array_equal(list(reversed(video)), forwards[::-1])
+
+
+def test_parts_of_a_video(tmp_path):
+    encode(tmp_path / "clip.mp4", moving_square(23), options=KEYFRAMES)
+    whole = list(open_video(tmp_path / "clip.mp4"))
+    for start, stop, stride, most in [(5, 20, 3, None), (0, None, 2, 4), (21, 99, 5, None), (3, 12, 1, 4)]:
+        with open_video(tmp_path / "clip.mp4", start=start, stop=stop, stride=stride, max_frames=most) as video:
+            expected = whole[start:stop:stride][:most]
+            assert len(video) == video.count_frames() == len(expected)
+            assert float(video.info.fps) == pytest.approx(12 / stride, rel=1e-3)
+            np.testing.assert_array_equal(list(video), expected)
+            # Again, in part, and backwards.
+            np.testing.assert_array_equal(list(video.frames(1, 3)), expected[1:3] or np.zeros((0,)))
+            np.testing.assert_array_equal(list(reversed(video)), expected[::-1])
+            assert [video.index_of(video.source_index(index)) for index in range(len(video))] == [*range(len(video))]
+            assert video.index_of(start - 1) is None and video.index_of(start + len(video) * stride) is None
+    with pytest.raises(ValueError, match="no frame 23"):
+        open_video(tmp_path / "clip.mp4", start=23)
+    for arguments, message in [
+        ({"start": -1}, "`start` must be at least 0"),
+        ({"start": 4, "stop": 4}, "`stop` must be at least 5"),
+        ({"stride": 0}, "`stride` must be at least 1"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            open_video(tmp_path / "clip.mp4", **arguments)
+    with pytest.raises(ValueError, match="`step` must not be 0"):
+        open_video(tmp_path / "clip.mp4").frames(step=0)
+    with pytest.raises(ValueError, match="must not be negative, got -1"):
+        open_video(tmp_path / "clip.mp4").frames(-1)
+
+
+def test_sequences_backwards_and_streams_once():
+    frames = list(moving_square(6))
+    for source in (frames, np.stack(frames), torch.from_numpy(np.stack(frames))):
+        np.testing.assert_array_equal(list(reversed(open_video(source))), frames[::-1])
+        assert len(open_video(source, start=1, stride=2)) == 3
+    live = open_video(iter(frames), start=1, stride=2)
+    np.testing.assert_array_equal(list(live), frames[1::2])
+    with pytest.raises(ValueError, match="only once"):
+        list(live)
+    with pytest.raises(ValueError, match="only once"):
+        reversed(live)
+    with pytest.raises(TypeError, match="not known"):
+        len(live)
+    assert live
+
+
+def test_times_of_a_variable_rate(tmp_path):
+    times = [0, 40, 80, 400, 440, 1000, 1500, 1540]
+    for name in ("clip.mp4", "clip.mkv"):
+        encode(tmp_path / name, moving_square(8), times=times)
+        with open_video(tmp_path / name) as video:
+            found = [time for _, time in video.timed_frames()]
+            assert [round(1000 * time) for time in found] == times
+            assert [time for _, time in video.timed_frames(step=-1)] == found[::-1]
+
+
+def test_globs(tmp_path):
+    for index in (10, 9, 1):
+        Image.new("RGB", (20, 12), (index, 0, 0)).save(tmp_path / f"frame{index}.png")
+    Image.new("RGB", (20, 12), (99, 0, 0)).save(tmp_path / "other.png")
+    with open_video(str(tmp_path / "frame*.png")) as video:
+        assert [int(frame[0, 0, 0]) for frame in video] == [1, 9, 10]
+        assert [video.frame_name(index) for index in range(3)] == ["frame1", "frame9", "frame10"]
+    with pytest.raises(FileNotFoundError, match="No image fits"):
+        open_video(str(tmp_path / "nothing*.png"))
+
+
+def noise(num_frames, height=48, width=64):
+    """Frames that do not compress, so that a cut file lacks many."""
+    for index in range(num_frames):
+        yield np.random.default_rng(index).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("name", ["clip.avi", "clip.mkv", "clip.webm", "fast.mp4"])
+def test_truncated_files(tmp_path, name):
+    path = tmp_path / name
+    codec = "libvpx-vp9" if name.endswith("webm") else "mpeg4"
+    encode(path, noise(40), codec, {"g": "10"})
+    if name.startswith("fast"):
+        # The index lies at the front, as in files made for the web.
+        with av.open(str(path)) as source, av.open(
+            str(tmp_path / "moved.mp4"), mode="w", options={"movflags": "faststart"}
+        ) as target:
+            stream = target.add_stream_from_template(source.streams.video[0])
+            for packet in source.demux(source.streams.video[0]):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    target.mux(packet)
+        path = tmp_path / "moved.mp4"
+    with open_video(path) as video:
+        video.check_complete()
+        assert sum(1 for _ in video) == 40 and video.truncated is None
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 2 // 3])
+    with open_video(path) as video:
+        with pytest.raises(ValueError, match="truncated|damaged"):
+            video.check_complete()
+        with pytest.raises(ValueError, match="truncated|damaged"):
+            list(video)
+    with open_video(path, allow_truncated=True) as video:
+        frames = list(video)
+        assert 15 < len(frames) < 35
+        assert "truncated" in video.truncated or "damaged" in video.truncated
+        np.testing.assert_array_equal(list(reversed(video)), frames[::-1])
+    # A part before the break is no concern of the break.
+    assert len(list(open_video(path, stop=10))) == 10
+
+
+def test_truncated_without_its_index(tmp_path):
+    encode(tmp_path / "clip.mp4", noise(10), "mpeg4")
+    data = (tmp_path / "clip.mp4").read_bytes()
+    (tmp_path / "clip.mp4").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ValueError, match="not a video that can be read"):
+        open_video(tmp_path / "clip.mp4", allow_truncated=True)
+
+
+@pytest.mark.parametrize("name", ["clip.avi", "clip.mp4", "clip.mkv"])
+def test_stream_without_frames(tmp_path, name):
+    with av.open(str(tmp_path / name), mode="w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.start_encoding()
+    with pytest.raises(ValueError, match="contains no frames|not a video that can be read|has no video stream"):
+        open_video(tmp_path / name)
+
+
+def test_size_that_changes_in_a_file(tmp_path):
+    for name, size in (("a.ts", (48, 64)), ("b.ts", (64, 80))):
+        encode(tmp_path / name, moving_square(6, *size), "mpeg2video", fps=25)
+    (tmp_path / "both.ts").write_bytes((tmp_path / "a.ts").read_bytes() + (tmp_path / "b.ts").read_bytes())
+    with open_video(tmp_path / "both.ts") as video, pytest.raises(ValueError, match="80x64 pixels.* 64x48"):
+        list(video)

@@ -28,7 +28,8 @@ from .label_sets import available_label_sets, is_label_set
 from .modeling_univs import UniVSForVideoSegmentation
 from .processing_univs import UniVSProcessor
 from .results_io import ResultsWriter
-from .video_io import IMAGE_SUFFIXES, VideoInfo, VideoWriter, open_video
+from .video_io import IMAGE_SUFFIXES, VideoInfo, open_video
+from .video_writer import VideoWriter
 from .visualization import overlay_segmentation
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from .rle import decode_mask, encode_mask
-from .video_io import check_output_path, temporary_sibling
+from .video_writer import check_output_path, temporary_sibling
 
 RESULTS_VERSION = 1
 
