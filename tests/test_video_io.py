@@ -347,6 +347,15 @@ def test_parts_of_a_video(tmp_path):
     ]:
         with pytest.raises(ValueError, match=message):
             open_video(tmp_path / "clip.mp4", **arguments)
+    with open_video(tmp_path / "clip.mp4", stride=2) as video:
+        first, frames = video.reversed_frames()
+        assert first == 11
+        np.testing.assert_array_equal(list(frames), whole[::2][::-1])
+        first, frames = video.reversed_frames(3)
+        assert first == 3
+        np.testing.assert_array_equal(list(frames), whole[:7:2][::-1])
+        with pytest.raises(ValueError, match="12 is none of the 12 frames"):
+            video.reversed_frames(12)
     with pytest.raises(ValueError, match="`step` must not be 0"):
         open_video(tmp_path / "clip.mp4").frames(step=0)
     with pytest.raises(ValueError, match="must not be negative, got -1"):
@@ -403,9 +412,10 @@ def test_truncated_files(tmp_path, name):
     encode(path, noise(40), codec, {"g": "10"})
     if name.startswith("fast"):
         # The index lies at the front, as in files made for the web.
-        with av.open(str(path)) as source, av.open(
-            str(tmp_path / "moved.mp4"), mode="w", options={"movflags": "faststart"}
-        ) as target:
+        with (
+            av.open(str(path)) as source,
+            av.open(str(tmp_path / "moved.mp4"), mode="w", options={"movflags": "faststart"}) as target,
+        ):
             stream = target.add_stream_from_template(source.streams.video[0])
             for packet in source.demux(source.streams.video[0]):
                 if packet.dts is not None:

@@ -180,7 +180,7 @@ class FileFrames(FrameReader):
         self.truncated = problem
 
     def _missing_part(self, count: int, last: Any, first_pts: int | None) -> str | None:
-        """What is wrong if the file ends before the length that it declares; `None` if nothing is, or none is known."""
+        """What is wrong if the file ends before the length that it declares, else `None`."""
         interval = 1 / self.rate if self.rate else Fraction(1, 10)
         if last is None:
             return None

@@ -132,6 +132,18 @@ class VideoSource:
         """
         return (frame for frame, _ in self.timed_frames(start, stop, step))
 
+    def reversed_frames(self, start: int | None = None) -> tuple[int, Iterator[np.ndarray]]:
+        """Number of the frame to begin with (`start`, by default the last), and the frames from there back to 0.
+
+        Raises:
+            ValueError: As [`~VideoSource.frames`], and if there is no frame `start`.
+        """
+        count = self.count_frames()
+        first = count - 1 if start is None else start
+        if not 0 <= first < count:
+            raise ValueError(f"`start` {first} is none of the {count} frames of {self.info.name}.")
+        return first, self.frames(first, None, -1)
+
     def timed_frames(
         self, start: int | None = None, stop: int | None = None, step: int = 1
     ) -> Iterator[tuple[np.ndarray, Fraction | None]]:
