@@ -70,7 +70,7 @@ class ScriptedModel:
         self.num_encoded_frames = 0
         self.encoded_masks = []  # (frame number, number of positive pixels per object)
 
-    def encode_frames(self, pixel_values_videos):
+    def encode_frames(self, pixel_values_videos, frame_idx=None, cache_attention=False):
         num_frames, height, width = pixel_values_videos.shape[1], *pixel_values_videos.shape[-2:]
         self.num_encoded_frames += num_frames
 
@@ -238,9 +238,9 @@ def test_every_frame_comes_once_in_order_and_is_encoded_once(model, processor, n
     encoded = []
     original = model.encode_frames
 
-    def counting(pixel_values_videos):
+    def counting(pixel_values_videos, **options):
         encoded.append(pixel_values_videos.shape[1])
-        return original(pixel_values_videos)
+        return original(pixel_values_videos, **options)
 
     model.encode_frames = counting
     try:
@@ -511,7 +511,7 @@ def test_bad_input(model, processor):
         run(task="vss")
     with pytest.raises(ValueError, match="named_nothing"):
         run(task="vss", categories="named_nothing")
-    with pytest.raises(ValueError, match="count from 0"):
+    with pytest.raises(ValueError, match="a whole number from 0"):
         run(prompts={-1: FIRST_MASK})
     with pytest.raises(ValueError, match="frame 7, but the video has 3"):
         run(prompts={0: FIRST_MASK, 7: FIRST_MASK})

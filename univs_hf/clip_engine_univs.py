@@ -85,6 +85,43 @@ class Expressions:
     names: list[str]
 
 
+class FeatureWindow:
+    """The encoded frames of the current clip, in memory that is allocated once.
+
+    Frames are written one after the other into room for two clips; at its end, the newest frames of a clip move back
+    to its beginning. So a clip always is one slice, and a frame is copied less than twice on average.
+
+    Args:
+        num_frames: T, frames of a clip.
+    """
+
+    def __init__(self, num_frames: int):
+        self._capacity = 2 * num_frames
+        self._keep = num_frames - 1
+        self._buffer: UniVSFrameFeatures | None = None
+        self._stop = 0
+
+    def append(self, features: UniVSFrameFeatures) -> None:
+        """Writes at most T new frames behind those before."""
+        count = features.num_frames
+        if self._buffer is None:
+            self._buffer = features.map_tensors(
+                lambda tensor: tensor.new_empty(tensor.shape[0], self._capacity, *tensor.shape[2:])
+            )
+        if self._stop + count > self._capacity:
+            kept = min(self._keep, self._stop, self._capacity - count)
+            start = self._stop - kept
+            # The two ranges may overlap if few frames are added, hence the copy in between.
+            self._buffer.map_tensors(lambda tensor: tensor[:, :kept].copy_(tensor[:, start : start + kept].clone()))
+            self._stop = kept
+        start, self._stop = self._stop, self._stop + count
+        self._buffer.map_tensors(lambda room, new: room[:, start : self._stop].copy_(new), features)
+
+    def last(self, count: int) -> UniVSFrameFeatures:
+        """Features of the newest `count` frames; views."""
+        return self._buffer.frames(self._stop - count, self._stop)
+
+
 class ClipEngine:
     """One video on its way through the model: the window of encoded frames, the objects and the task's memory.
 
@@ -153,13 +190,15 @@ class ClipEngine:
         self.visual_inputs: dict[int, dict[int, tuple[str, torch.Tensor]]] = {}
         self.num_encoded_frames = 0
         self._waiting: list[torch.Tensor] = []  # model inputs (3, Hp, Wp) of frames not yet encoded
-        self._features: list[UniVSFrameFeatures] = []  # one entry per frame, from frame `_window_start` on
-        self._window_start = 0
+        self._window = FeatureWindow(config.num_frames)
         self._next_clip = 0
         self._clip_stop = 0  # where the last decoded clip ended
         self._next_result = 0
         self._finished = False
         self.task = TASKS[task](self)
+        # Keys and values pay where clips overlap, so that a frame is decoded more than once.
+        overlaps = self.task.clip_stride < config.num_frames
+        self._cache_attention = overlaps and config.temporal_position_type == "absolute"
 
     @property
     def num_frames(self) -> int:
@@ -233,8 +272,8 @@ class ClipEngine:
             inside = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
             if not (x1 < x2 and y1 < y2 and inside[0] < inside[2] and inside[1] < inside[3]):
                 raise ValueError(
-                    f"The box of object {object_id} on frame {frame_idx} must be (x1, y1, x2, y2) with x1 < x2, y1 < y2 "
-                    f"and overlap the frame of {width}x{height} pixels, got {(x1, y1, x2, y2)}."
+                    f"The box of object {object_id} on frame {frame_idx} must be (x1, y1, x2, y2) with x1 < x2 and "
+                    f"y1 < y2 and overlap the frame of {width}x{height} pixels, got {(x1, y1, x2, y2)}."
                 )
             clipped[object_id] = inside
         for object_id, box in clipped.items():
@@ -343,18 +382,21 @@ class ClipEngine:
 
     def _run_clip(self, model: UniVSForVideoSegmentation) -> None:
         # Frames wait until a clip needs them, so that they are encoded as one batch.
-        features = model.encode_frames(torch.stack(self._waiting)[None].to(self.device, model.dtype))
-        self._features += [features.frames(index, index + 1) for index in range(len(self._waiting))]
+        start, first_new = self._next_clip, self.num_encoded_frames
         self.num_encoded_frames += len(self._waiting)
+        stop = self.num_encoded_frames
+        features = model.encode_frames(
+            torch.stack(self._waiting)[None].to(self.device, model.dtype),
+            frame_idx=torch.arange(first_new, stop, device=self.device)[None],
+            cache_attention=self._cache_attention,
+        )
         self._waiting = []
-        start, stop = self._next_clip, self.num_encoded_frames
-        self._features = self._features[start - self._window_start :]
-        self._window_start = start
+        self._window.append(features)
         clip = Clip(
             start=start,
             stop=stop,
             previous_stop=self._clip_stop,
-            features=type(features).cat(self._features),
+            features=self._window.last(stop - start),
             frame_idx=torch.arange(start, stop, device=self.device)[None],
         )
         self.task.run_clip(model, clip)

@@ -52,11 +52,16 @@ class UniVSFrameFeatures(ModelOutput):
         attention_mask_features (`tuple` of 3 `torch.Tensor` of shape `(B, T, C, h, w)`):
             `mask_features` resized to strides 32, 16, 8: resizing and the product with a query commute, so attention
             masks of intermediate layers are predicted at these sizes directly.
+        attention_keys, attention_values (`tuple` of `torch.Tensor` of shape `(B, T, h * w, C)`, *optional*):
+            Projections of the maps for each decoder layer's image cross-attention. They depend on the frame alone, so
+            clips that overlap share them (specification C.3).
     """
 
     mask_features: Tensor | None = None
     multi_scale_features: tuple[Tensor, ...] | None = None
     attention_mask_features: tuple[Tensor, ...] | None = None
+    attention_keys: tuple[Tensor, ...] | None = None
+    attention_values: tuple[Tensor, ...] | None = None
 
     @property
     def num_frames(self) -> int:
@@ -69,31 +74,35 @@ class UniVSFrameFeatures(ModelOutput):
         height, width = self.mask_features.shape[-2:]
         return 4 * height, 4 * width
 
+    def map_tensors(self, function: Callable[..., Tensor], *others: "UniVSFrameFeatures") -> "UniVSFrameFeatures":
+        """Applies `function` to each tensor of these features (and the same one of `others`), with channels last.
+
+        Channels lie last in memory; a function that works on that layout leaves it to the decoder without a copy.
+        """
+
+        def apply(name: str, *tensors: Tensor) -> Tensor:
+            if name.startswith("attention_") and not name.endswith("features"):
+                return function(*tensors)
+            return function(*(tensor.movedim(2, -1) for tensor in tensors)).movedim(-1, 2)
+
+        mapped = {}
+        for name, value in self.items():
+            same = [other[name] for other in others]
+            if isinstance(value, tuple):
+                mapped[name] = tuple(apply(name, *tensors) for tensors in zip(value, *same, strict=True))
+            else:
+                mapped[name] = apply(name, value, *same)
+        return UniVSFrameFeatures(**mapped)
+
     def frames(self, start: int, stop: int) -> "UniVSFrameFeatures":
         """Features of frames `start` to `stop - 1`; views, nothing is copied."""
-        return UniVSFrameFeatures(
-            mask_features=self.mask_features[:, start:stop],
-            multi_scale_features=tuple(level[:, start:stop] for level in self.multi_scale_features),
-            attention_mask_features=tuple(level[:, start:stop] for level in self.attention_mask_features),
-        )
+        return self.map_tensors(lambda tensor: tensor[:, start:stop])
 
     @classmethod
     def cat(cls, parts: "Sequence[UniVSFrameFeatures]") -> "UniVSFrameFeatures":
         """Joins the frames of several sets of the same video along T."""
-
-        def join(maps: Sequence[Tensor]) -> Tensor:
-            # Channels lie last in memory; joined through that layout so that the decoder reads them without a copy.
-            return torch.cat([level.movedim(2, -1) for level in maps], dim=1).movedim(-1, 2)
-
-        return cls(
-            mask_features=join([part.mask_features for part in parts]),
-            multi_scale_features=tuple(
-                join(list(m)) for m in zip(*(p.multi_scale_features for p in parts), strict=True)
-            ),
-            attention_mask_features=tuple(
-                join(list(m)) for m in zip(*(p.attention_mask_features for p in parts), strict=True)
-            ),
-        )
+        first, *rest = parts
+        return first.map_tensors(lambda *tensors: torch.cat(tensors, dim=1), *rest)
 
 
 @dataclass
@@ -1033,25 +1042,27 @@ class UniVSDecoderLayer(GradientCheckpointingLayer):
         self,
         hidden_states: Tensor,
         positions: Tensor,
-        source: Tensor,
-        source_positions: Tensor,
+        source: Tensor | None,
+        source_positions: Tensor | None,
         cross_attention_mask: Tensor,
         num_learnable: int,
         self_attention_type: str,
         tokens: Tensor | None = None,
         token_positions: Tensor | None = None,
         prompt_mask: Tensor | None = None,
+        keys_values: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """
         Args:
             hidden_states, positions: `(B, T, Q, C)`.
-            source: `(B, T, h * w, C)`, the level's map with its level embedding.
-            source_positions: `(B, T, h * w, C)`.
+            source: `(B, T, h * w, C)`, the level's map with its level embedding; not read with `keys_values`.
+            source_positions: `(B, T, h * w, C)`; not read with `keys_values`.
             cross_attention_mask: `(B, T, Q, h * w)` boolean, True where a query may look.
             num_learnable: Q_l.
             self_attention_type: See [`UniVSConfig`].
             tokens, token_positions: Prompt tokens, if this layer reads them; see [`UniVSPrompts`].
             prompt_mask: `(B, N)` boolean, False for padding of the batch.
+            keys_values: What [`UniVSDecoderLayer.project_source`] gives, if it is known already.
 
         Returns:
             `(B, T, Q, C)` and the image cross-attention weights `(B * T, heads, Q, h * w)` or None.
@@ -1064,9 +1075,10 @@ class UniVSDecoderLayer(GradientCheckpointingLayer):
         batch_size = hidden_states.shape[0]
         attention = self.cross_attn
         query = attention.q_proj(hidden_states + positions).flatten(0, 1)
-        key = attention.k_proj(source + source_positions).flatten(0, 1)
-        value = attention.v_proj(source).flatten(0, 1)
-        attended, weights = attention.attend(query, key, value, cross_attention_mask.flatten(0, 1).unsqueeze(1))
+        key, value = self.project_source(source, source_positions) if keys_values is None else keys_values
+        attended, weights = attention.attend(
+            query, key.flatten(0, 1), value.flatten(0, 1), cross_attention_mask.flatten(0, 1).unsqueeze(1)
+        )
         attended = self._drop(attention.out_proj(attended).unflatten(0, (batch_size, -1)))
         hidden_states = self.cross_attn_layer_norm(hidden_states + attended)
 
@@ -1075,6 +1087,10 @@ class UniVSDecoderLayer(GradientCheckpointingLayer):
 
         update = self.fc2(self._drop(self.activation_fn(self.fc1(hidden_states))))
         return self.final_layer_norm(hidden_states + self._drop(update)), weights
+
+    def project_source(self, source: Tensor, source_positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values `(B, T, h * w, C)` of the image cross-attention."""
+        return self.cross_attn.k_proj(source + source_positions), self.cross_attn.v_proj(source)
 
     def _drop(self, states: Tensor) -> Tensor:
         return F.dropout(states, self.dropout, self.training)
@@ -1206,22 +1222,17 @@ class UniVSDecoder(nn.Module):
         """See [`UniVSModel.decode_clip`]."""
         config = self.config
         batch_size, num_frames = features.mask_features.shape[:2]
-        dtype = self.layer_norm.weight.dtype
         num_learnable = config.num_queries if use_learnable_queries else 0
         grounding = prompts is not None and prompts.sentence_features is not None
         blocks = config.self_attention_type if self_attention_type is None else self_attention_type
         if grounding and blocks not in ("none", "all"):
             blocks = "sep-blocked"
 
-        sources = [level.flatten(3).movedim(2, -1) for level in features.multi_scale_features]
-        sources = [source + self.level_embed.weight[level] for level, source in enumerate(sources)]
-        temporal = self.position_embedding.temporal(frame_idx)
-        source_positions = [
-            (self.position_embedding.spatial(*level.shape[-2:], level.device)[None, None] + temporal.unsqueeze(2)).to(
-                dtype
-            )
-            for level in features.multi_scale_features
-        ]
+        cached = features.attention_keys is not None
+        num_levels = len(features.multi_scale_features)
+        sources = source_positions = [None] * num_levels
+        if not cached:
+            sources, source_positions = self.attention_sources(features, frame_idx)
 
         hidden_states, positions = [], []
         if use_learnable_queries:
@@ -1246,7 +1257,7 @@ class UniVSDecoder(nn.Module):
         all_states, all_attentions, auxiliary = [], [], []
         for index, layer in enumerate(self.layers):
             all_states.append(hidden_states if index in kept_states else None)
-            level = index % len(sources)
+            level = index % num_levels
             mask_embeddings, query_embeddings, similarity = self.embed_masks(
                 hidden_states, num_learnable, grounding, prompt_mask
             )
@@ -1285,6 +1296,7 @@ class UniVSDecoder(nn.Module):
                 tokens if index > 0 else None,
                 token_positions if index > 0 else None,
                 prompt_mask,
+                (features.attention_keys[index], features.attention_values[index]) if cached else None,
             )
             if output_attentions and weights is not None:
                 all_attentions.append(weights)
@@ -1302,6 +1314,27 @@ class UniVSDecoder(nn.Module):
             hidden_states=None if output_hidden_states is False else tuple(all_states),
             attentions=tuple(all_attentions) if all_attentions else None,
         )
+
+    def attention_sources(self, features: UniVSFrameFeatures, frame_idx: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """What the image cross-attention reads of each level, and its positions, both `(B, T, h * w, C)`."""
+        dtype = self.layer_norm.weight.dtype
+        temporal = self.position_embedding.temporal(frame_idx).unsqueeze(2)
+        sources, positions = [], []
+        for level, feature_map in enumerate(features.multi_scale_features):
+            sources.append(feature_map.flatten(3).movedim(2, -1) + self.level_embed.weight[level])
+            table = self.position_embedding.spatial(*feature_map.shape[-2:], feature_map.device)
+            positions.append((table + temporal).to(dtype))
+        return sources, positions
+
+    def cache_attention(self, features: UniVSFrameFeatures, frame_idx: Tensor) -> UniVSFrameFeatures:
+        """Adds the keys and values of every layer's image cross-attention to the features."""
+        sources, positions = self.attention_sources(features, frame_idx)
+        projected = [
+            layer.project_source(sources[index % len(sources)], positions[index % len(sources)])
+            for index, layer in enumerate(self.layers)
+        ]
+        keys, values = zip(*projected, strict=True)
+        return UniVSFrameFeatures(**{**features, "attention_keys": keys, "attention_values": values})
 
     def embed_masks(
         self, hidden_states: Tensor, num_learnable: int, grounding: bool, prompt_mask: Tensor | None
@@ -1462,11 +1495,16 @@ class UniVSModel(UniVSPreTrainedModel):
 
     # Frames --------------------------------------------------------------------------------------------------------
 
-    def encode_frames(self, pixel_values_videos: Tensor) -> UniVSFrameFeatures:
+    def encode_frames(
+        self, pixel_values_videos: Tensor, frame_idx: Tensor | None = None, cache_attention: bool = False
+    ) -> UniVSFrameFeatures:
         """Backbone and pixel decoder: what the decoder needs of each frame, once per frame (specification A.1).
 
         Args:
             pixel_values_videos: `(B, T, 3, H, W)`, normalised; H and W divisible by 32.
+            frame_idx: `(B, T)` int64, frame numbers in the video; 0..T-1 by default. Read with `cache_attention` only.
+            cache_attention: Also project the keys and values of the decoder's image cross-attention, which pays where
+                a frame is decoded in several clips. Not for `temporal_position_type="clip"`.
 
         Raises:
             ValueError: If the shape is not as said.
@@ -1490,7 +1528,7 @@ class UniVSModel(UniVSPreTrainedModel):
         def per_video(feature_map: Tensor) -> Tensor:
             return feature_map.to(dtype).unflatten(0, (batch_size, num_frames))
 
-        return UniVSFrameFeatures(
+        features = UniVSFrameFeatures(
             mask_features=per_video(mask_features),
             multi_scale_features=tuple(per_video(level) for level in levels),
             attention_mask_features=tuple(
@@ -1498,6 +1536,11 @@ class UniVSModel(UniVSPreTrainedModel):
                 for level in levels
             ),
         )
+        if not cache_attention:
+            return features
+        if self.config.temporal_position_type != "absolute":
+            raise ValueError("`cache_attention` needs `temporal_position_type='absolute'`: else keys change by clip.")
+        return self.decoder.cache_attention(features, self._frame_idx(features, frame_idx))
 
     # Prompts -------------------------------------------------------------------------------------------------------
 
@@ -1862,9 +1905,11 @@ class UniVSForVideoSegmentation(UniVSPreTrainedModel):
     def set_input_embeddings(self, value: nn.Module) -> None:
         self.model.set_input_embeddings(value)
 
-    def encode_frames(self, pixel_values_videos: Tensor) -> UniVSFrameFeatures:
+    def encode_frames(
+        self, pixel_values_videos: Tensor, frame_idx: Tensor | None = None, cache_attention: bool = False
+    ) -> UniVSFrameFeatures:
         """See [`UniVSModel.encode_frames`]."""
-        return self.model.encode_frames(pixel_values_videos)
+        return self.model.encode_frames(pixel_values_videos, frame_idx, cache_attention)
 
     def encode_text(self, input_ids: Tensor, batch_size: int = 256) -> tuple[Tensor, Tensor]:
         """See [`UniVSModel.encode_text`]."""
