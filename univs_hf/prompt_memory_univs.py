@@ -60,8 +60,28 @@ class VisualPromptMemory:
             features, positions (`torch.Tensor` of shape (N, R, C)): Their tokens.
             present (`torch.Tensor` of shape (N,), bool): Objects to write; the others keep what they have.
         """
-        tokens = torch.stack([features, positions])[:, present]
-        self._slots[:, present, max(frame - self.start, 0) :] = tokens.unsqueeze(2)
+        tokens = torch.stack([features, positions]).unsqueeze(2)
+        newer = self._slots[:, :, max(frame - self.start, 0) :]
+        newer.copy_(torch.where(present[:, None, None, None], tokens, newer))
+
+    def write_slot(
+        self, frame: int, features: torch.Tensor, positions: torch.Tensor, first_frames: Sequence[int]
+    ) -> None:
+        """Stores prompts (N, R, C) in the slot of `frame` alone, and as first slot of objects that appeared there.
+
+        The slot may have left the pool: the first appearance is remembered nevertheless.
+        """
+        tokens = torch.stack([features, positions])
+        if self.start <= frame < self.stop:
+            self._slots[:, :, frame - self.start] = tokens
+        for index, first_frame in enumerate(first_frames):
+            if first_frame == frame:
+                self._first[:, index] = tokens[:, index]
+
+    def select_objects(self, indices: torch.Tensor) -> None:
+        """Keeps the objects with these indices and forgets the others."""
+        if self._slots is not None:
+            self._slots, self._first = self._slots[:, indices], self._first[:, indices]
 
     def keep_first(self, first_frames: Sequence[int]) -> None:
         """Copies the first-appearance slot of each object that still is in the pool (-1: not yet seen)."""
