@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .category_tasks_univs import SemanticSegmentationTask
+from .category_tasks_univs import InstanceSegmentationTask, PanopticSegmentationTask, SemanticSegmentationTask
 from .clip_tasks_univs import Clip, ClipTask
 from .configuration_univs import UniVSConfig
 from .image_processing_univs import UniVSImageProcessor
@@ -29,7 +29,12 @@ from .prompted_tasks_univs import ObjectSegmentationTask
 if TYPE_CHECKING:
     from .modeling_univs import UniVSForVideoSegmentation, UniVSFrameFeatures
 
-TASKS: dict[str, type[ClipTask]] = {"vss": SemanticSegmentationTask, "vos": ObjectSegmentationTask}
+TASKS: dict[str, type[ClipTask]] = {
+    "vis": InstanceSegmentationTask,
+    "vss": SemanticSegmentationTask,
+    "vps": PanopticSegmentationTask,
+    "vos": ObjectSegmentationTask,
+}
 
 
 def check_task(task: str) -> None:
