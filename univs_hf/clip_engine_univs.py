@@ -63,11 +63,15 @@ class FrameGeometry:
 
     def to_padded(self, logits: torch.Tensor) -> torch.Tensor:
         """Stride-4 mask logits (N, T, h4, w4) at the size of the model input (N, T, Hp, Wp), bilinear, float32."""
+        if not len(logits):
+            return logits.float().new_zeros(*logits.shape[:2], *self.padded_size)
         return F.interpolate(logits.float(), size=self.padded_size, mode="bilinear", align_corners=False)
 
     def to_original(self, logits: torch.Tensor) -> torch.Tensor:
         """Mask logits (N, Hp, Wp) without padding and at the original size (N, H, W), bilinear."""
         logits = self.crop(logits)
+        if not len(logits):
+            return logits.new_zeros(0, *self.original_size)
         if tuple(self.resized_size) == tuple(self.original_size):
             return logits
         return F.interpolate(logits[None], size=self.original_size, mode="bilinear", align_corners=False)[0]
