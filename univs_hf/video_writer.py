@@ -1,10 +1,13 @@
 # Copyright 2026 The univs-hf authors. Licensed under the Apache License, Version 2.0.
-"""Streaming video output: files that appear under their name only when they are complete."""
+"""Streaming video output: files that appear under their name only when they are complete, with the sound of others."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,26 @@ from PIL import Image
 from .video_io import DEFAULT_FPS, IMAGE_SUFFIXES
 
 VIDEO_OUTPUT_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
+
+# The clock of a video ticks at least this often per second, so that variable rates keep their times.
+_TICKS_PER_SECOND = 10_000
+# Times that differ by less from an even rate are that rate, rounded by the container (Matroska counts milliseconds).
+_CLOCK_ROUNDING = Fraction(2, 1000)
+
+
+@dataclass(frozen=True)
+class SoundSource:
+    """Where the sound of a video comes from; its packets are copied, not encoded again.
+
+    Attributes:
+        path: A video file. One without sound gives none.
+        start: Seconds after the file's first picture at which the video begins.
+        to_end: Whether the sound goes on to its end, or stops with the last picture.
+    """
+
+    path: Path
+    start: Fraction = Fraction(0)
+    to_end: bool = True
 
 
 class VideoWriter:
@@ -30,6 +53,11 @@ class VideoWriter:
         path (`str` or `os.PathLike`): Where the file is to appear.
         fps (`float` or `Fraction`): Frames per second.
         overwrite (`bool`, *optional*, defaults to `True`): Whether an existing file may be replaced.
+        sound ([`SoundSource`], *optional*): Whose sound to copy.
+
+    Attributes:
+        num_frames (`int`): Frames written so far.
+        notes (`list[str]`): What could not be kept, such as sound in a format that the container does not take.
 
     Raises:
         FileExistsError: If the file exists and `overwrite` is `False`.
@@ -37,7 +65,13 @@ class VideoWriter:
         ValueError: If the suffix is not one of `VIDEO_OUTPUT_SUFFIXES` or `IMAGE_SUFFIXES`, or `fps` is not positive.
     """
 
-    def __init__(self, path: str | os.PathLike, fps: float | Fraction = DEFAULT_FPS, overwrite: bool = True):
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        fps: float | Fraction = DEFAULT_FPS,
+        overwrite: bool = True,
+        sound: SoundSource | None = None,
+    ):
         self.path = Path(path)
         check_output_path(self.path, VIDEO_OUTPUT_SUFFIXES + IMAGE_SUFFIXES, overwrite)
         if not fps > 0:
@@ -45,9 +79,17 @@ class VideoWriter:
         # MPEG-4 part 2 stores the clock in 16 bits, which bounds the denominator of the frame duration.
         self.fps = Fraction(fps).limit_denominator(1001) if Fraction(fps).numerator > 65535 else Fraction(fps)
         self.num_frames = 0
+        self.notes: list[str] = []
+        self._sound = sound
         self._is_image = self.path.suffix.lower() in IMAGE_SUFFIXES
+        # AVI has no times, only a rate.
+        self._has_times = self.path.suffix.lower() != ".avi"
+        ticks = max(1, _TICKS_PER_SECOND // self.fps.numerator) if self._has_times else 1
+        self._clock = 1 / (ticks * Fraction(self.fps.numerator)) if self._has_times else 1 / self.fps
+        self._next_tick = 0
         self._container: av.container.OutputContainer | None = None
         self._stream: Any = None
+        self._sound_copy: _SoundCopy | None = None
         self._size: tuple[int, int] | None = None
         self._partial: Path | None = None
 
@@ -60,29 +102,49 @@ class VideoWriter:
         else:
             self.abort()
 
-    def write(self, frame: np.ndarray) -> None:
-        """Adds one frame, `uint8` RGB (height, width, 3), of the same size as those before."""
+    def write(self, frame: np.ndarray, time: Fraction | None = None) -> None:
+        """Adds one frame.
+
+        Args:
+            frame: `uint8` RGB (height, width, 3), of the same size as those before.
+            time: Seconds since the first frame, for a video of variable rate; by default the rate decides.
+
+        Raises:
+            ValueError: If the frame is of another kind or size.
+            OSError: If the disk is full, or cannot be written.
+        """
         frame = np.asarray(frame)
         if frame.ndim != 3 or frame.shape[-1] != 3 or frame.dtype != np.uint8:
             raise ValueError(f"A frame to write must be uint8 (height, width, 3), got {frame.dtype} {frame.shape}.")
-        if self._size is None:
-            self._size = frame.shape[:2]
-            self._open()
-        if frame.shape[:2] != self._size:
+        if self._size is not None and frame.shape[:2] != self._size:
             raise ValueError(f"Frame {self.num_frames} has size {frame.shape[:2]}, those before it {self._size}.")
-        if self._is_image:
-            if self.num_frames:
-                raise ValueError(f"{self.path} is an image and takes one frame; use a video suffix for more.")
-            Image.fromarray(frame).save(self._partial)
-        else:
-            height, width = self._size
-            if height % 2 or width % 2:
-                frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-            picture.pts = self.num_frames
-            picture.time_base = 1 / self.fps
-            self._container.mux(self._stream.encode(picture))
+        if self._is_image and self.num_frames:
+            raise ValueError(f"{self.path} is an image and takes one frame; use a video suffix for more.")
+        with self._named_errors():
+            if self._size is None:
+                self._size = frame.shape[:2]
+                self._open()
+            if self._is_image:
+                Image.fromarray(frame).save(self._partial)
+            else:
+                self._encode(frame, time)
         self.num_frames += 1
+
+    def _encode(self, frame: np.ndarray, time: Fraction | None) -> None:
+        height, width = self._size
+        if height % 2 or width % 2:
+            frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        even = self.num_frames / self.fps
+        if time is None or not self._has_times or abs(time - even) < _CLOCK_ROUNDING:
+            time = even
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        picture.time_base = self._clock
+        picture.pts = max(self._next_tick, round(time / self._clock))
+        picture.duration = round(1 / self.fps / self._clock)
+        self._next_tick = picture.pts + 1
+        self._container.mux(self._stream.encode(picture))
+        if self._sound_copy is not None:
+            self._sound_copy.copy_until(time)
 
     def _open(self) -> None:
         suffix = self.path.suffix.lower()
@@ -97,7 +159,7 @@ class VideoWriter:
         stream = self._container.add_stream(codec, rate=self.fps)
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = 1 / self.fps
+        stream.codec_context.time_base = self._clock
         if codec == "libx264":
             stream.options = {"crf": "18", "preset": "veryfast"}
         elif codec == "libvpx-vp9":
@@ -105,35 +167,114 @@ class VideoWriter:
         else:
             stream.options = {"qscale": "3"}
         self._stream = stream
+        if self._sound is not None:
+            self._sound_copy = _SoundCopy.begin(self._sound, self._container, self.notes)
 
-    def close(self) -> None:
+    def close(self, path: Path | None = None) -> None:
         """Finishes the file and moves it to its name.
+
+        Args:
+            path (`Path`, *optional*): Another name in the same folder, for a video that is only a part.
 
         Raises:
             ValueError: If no frame was written.
+            OSError: If the disk is full, or cannot be written.
         """
         if self._partial is None:
             raise ValueError(f"No frame was written to {self.path}.")
         try:
-            if self._container is not None:
-                self._container.mux(self._stream.encode(None))
-                self._container.close()
-                self._container = None
-            os.replace(self._partial, self.path)
-            self._partial = None
+            with self._named_errors():
+                if self._container is not None:
+                    self._container.mux(self._stream.encode(None))
+                    if self._sound_copy is not None:
+                        ends = self._sound.to_end and path is None
+                        self._sound_copy.copy_until(None if ends else self._next_tick * self._clock + 1 / self.fps)
+                    self._container.close()
+                    self._container = None
+                os.replace(self._partial, path or self.path)
+                self._partial = None
         finally:
             self.abort()
 
     def abort(self) -> None:
         """Drops what was written. Does nothing after [`~VideoWriter.close`]."""
         try:
+            if self._sound_copy is not None:
+                self._sound_copy.close()
             if self._container is not None:
-                self._container.close()
+                # The end of the file is written here; that it cannot be is of no interest any more.
+                with contextlib.suppress(av.FFmpegError):
+                    self._container.close()
         finally:
-            self._container = None
+            self._container = self._sound_copy = None
             if self._partial is not None:
                 self._partial.unlink(missing_ok=True)
                 self._partial = None
+
+    @contextlib.contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """Errors of the disk under the name of the file that is to appear, not that of its temporary sibling."""
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror or str(error), str(self.path)) from error
+        except av.FFmpegError as error:
+            raise OSError(error.errno, f"cannot be written: {error.strerror}", str(self.path)) from error
+
+
+class _SoundCopy:
+    """Copies the packets of a file's sound to another file, alongside its pictures."""
+
+    def __init__(self, sound: SoundSource, source: Any, stream: Any, target: Any):
+        self._source = source
+        self._target = target
+        self._target_stream = target.add_stream_from_template(stream)
+        video = source.streams.video[0]
+        begins = (video.start_time or 0) * Fraction(video.time_base)
+        self._begin = begins + sound.start
+        self._packets = source.demux(stream)
+        self._waiting: Any = None
+
+    @classmethod
+    def begin(cls, sound: SoundSource, target: Any, notes: list[str]) -> _SoundCopy | None:
+        """Adds a stream for the sound to `target`; `None` if there is no sound, or none that the container takes."""
+        source = av.open(str(sound.path))
+        streams = source.streams.audio
+        if streams:
+            codec = streams[0].codec.canonical_name
+            if codec in target.supported_codecs:
+                return cls(sound, source, streams[0], target)
+            notes.append(f"the sound ({codec}) is left out, {target.format.name} files cannot hold it")
+        source.close()
+        return None
+
+    def copy_until(self, time: Fraction | None) -> None:
+        """Copies what sounds before `time` (seconds since the first picture written), or all that is left."""
+        try:
+            while True:
+                packet = self._waiting or next(self._packets, None)
+                self._waiting = None
+                if packet is None:
+                    return
+                if packet.pts is None or packet.dts is None:
+                    continue
+                clock = Fraction(packet.time_base)
+                begins = packet.pts * clock - self._begin
+                if time is not None and begins >= time:
+                    self._waiting = packet
+                    return
+                # The packet that ends where the video begins belongs to it: coders need one to warm up.
+                if begins + (packet.duration or 0) * clock >= 0:
+                    shift = round(self._begin / clock)
+                    packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                    packet.stream = self._target_stream
+                    self._target.mux(packet)
+        except av.InvalidDataError:
+            # The sound breaks off where the file is damaged; the pictures tell about that.
+            self._packets = iter(())
+
+    def close(self) -> None:
+        self._source.close()
 
 
 def check_output_path(path: Path, suffixes: tuple[str, ...], overwrite: bool) -> None:
