@@ -264,7 +264,7 @@ class _SoundCopy:
                     self._waiting = packet
                     return
                 # The packet that ends where the video begins belongs to it: coders need one to warm up.
-                if begins + (packet.duration or 0) * clock >= 0:
+                if begins + (packet.duration or 0) * clock > -_CLOCK_ROUNDING:
                     shift = round(self._begin / clock)
                     packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
                     packet.stream = self._target_stream
