@@ -247,7 +247,7 @@ class EntitySegmentationTask(ClipTask):
             scores[new],
             embeddings[new].mean(dim=1),
             logits[new],
-            mask_boxes(self.engine.geometry.to_padded(logits[new]) > 0),
+            mask_boxes(logits[new] > 0),
             quality[new],
         )
 
