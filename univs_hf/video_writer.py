@@ -24,6 +24,8 @@ VIDEO_OUTPUT_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 _TICKS_PER_SECOND = 10_000
 # Times that differ by less from an even rate are that rate, rounded by the container (Matroska counts milliseconds).
 _CLOCK_ROUNDING = Fraction(2, 1000)
+# Seconds in a packet of sound, where the container does not tell.
+_USUAL_PACKET = Fraction(1024, 44_100)
 
 
 @dataclass(frozen=True)
@@ -264,7 +266,8 @@ class _SoundCopy:
                     self._waiting = packet
                     return
                 # The packet that ends where the video begins belongs to it: coders need one to warm up.
-                if begins + (packet.duration or 0) * clock > -_CLOCK_ROUNDING:
+                length = packet.duration * clock if packet.duration else _USUAL_PACKET
+                if begins + length > -_CLOCK_ROUNDING:
                     shift = round(self._begin / clock)
                     packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
                     packet.stream = self._target_stream
