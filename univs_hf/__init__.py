@@ -12,11 +12,13 @@ from transformers import (  # noqa: E402
     AutoModelForUniversalSegmentation,
     AutoProcessor,
 )
+from transformers.pipelines import PIPELINE_REGISTRY  # noqa: E402
 
 from .configuration_univs import UniVSConfig  # noqa: E402
 from .image_processing_univs import UniVSImageProcessor  # noqa: E402
 from .inference_univs import UniVSInferenceSession, propagate  # noqa: E402
 from .modeling_univs import UniVSForVideoSegmentation, UniVSModel, UniVSPreTrainedModel  # noqa: E402
+from .pipeline_univs import PIPELINE_TASK, VideoSegmentationPipeline  # noqa: E402
 from .processing_univs import UniVSProcessor  # noqa: E402
 
 __version__ = "0.1.0"
@@ -32,6 +34,9 @@ AutoImageProcessor.register(
     exist_ok=True,
 )
 AutoProcessor.register(UniVSConfig, UniVSProcessor, exist_ok=True)
+PIPELINE_REGISTRY.register_pipeline(
+    PIPELINE_TASK, pipeline_class=VideoSegmentationPipeline, pt_model=AutoModelForUniversalSegmentation
+)
 
 __all__ = [
     "UniVSConfig",
@@ -41,5 +46,6 @@ __all__ = [
     "UniVSModel",
     "UniVSPreTrainedModel",
     "UniVSProcessor",
+    "VideoSegmentationPipeline",
     "propagate",
 ]

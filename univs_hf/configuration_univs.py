@@ -313,6 +313,18 @@ class UniVSConfig(PreTrainedConfig):
         return len(self.feature_strides) - 1
 
     @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> "UniVSConfig":
+        """As in transformers. A pipeline that the dictionary names (`custom_pipelines`) is left out.
+
+        transformers asks for `trust_remote_code` wherever a configuration names one, and who has this package
+        installed has the pipeline. Code that was copied into a checkpoint's folder keeps the entry, which leads to
+        the copy.
+        """
+        if not __name__.startswith("transformers_modules."):
+            config_dict = {name: value for name, value in config_dict.items() if name != "custom_pipelines"}
+        return super().from_dict(config_dict, **kwargs)
+
+    @classmethod
     def from_preset(cls, name: str, **overrides: Any) -> "UniVSConfig":
         """Configuration of one released model.
 

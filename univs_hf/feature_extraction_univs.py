@@ -72,6 +72,19 @@ def sample_mask_features(
     return sampled
 
 
+def frames_of(video: Any, name: str = "video") -> Iterable[Any]:
+    """Single frames of a path, an image, an array or anything that yields frames.
+
+    Raises:
+        TypeError: If `video`, which the message calls `name`, is none of these.
+    """
+    if isinstance(video, (str, os.PathLike, np.ndarray, torch.Tensor, Image.Image)):
+        return open_video(video)
+    if not isinstance(video, Iterable):
+        raise TypeError(f"`{name}` must be a path, an image, an array or frames, got {type(video).__name__}.")
+    return video
+
+
 def extract_features(
     model: UniVSForVideoSegmentation,
     video: Any,
@@ -89,17 +102,8 @@ def extract_features(
     ):
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"`{name}` must be a whole number from 1, got {value!r}.")
-    opens = isinstance(video, (str, os.PathLike, np.ndarray, torch.Tensor, Image.Image))
-    if not opens and not isinstance(video, Iterable):
-        raise TypeError(f"`video` must be a path, an image, an array or frames, got {type(video).__name__}.")
-    return _extract(
-        model,
-        open_video(video) if opens else video,
-        image_processor,
-        compression_ratio,
-        temporal_compression,
-        num_frames,
-    )
+    frames = frames_of(video)
+    return _extract(model, frames, image_processor, compression_ratio, temporal_compression, num_frames)
 
 
 def _extract(
