@@ -65,10 +65,14 @@ class ScriptedModel:
 
     device, dtype = torch.device("cpu"), torch.float32
 
-    def __init__(self, script, num_channels=32):
+    def __init__(self, script, num_channels=32, learnable=None, num_learnable=0):
         self.script, self.num_channels = script, num_channels
+        self.learnable, self.num_learnable = learnable, num_learnable
+        self.class_logits = [-6.0] * 3
         self.num_encoded_frames = 0
         self.encoded_masks = []  # (frame number, number of positive pixels per object)
+        self.encoded_others = []  # ("box" or "point", values)
+        self.memories = []  # per clip, what the tokens (N, L) of the memory say
 
     def encode_frames(self, pixel_values_videos, frame_idx=None, cache_attention=False):
         num_frames, height, width = pixel_values_videos.shape[1], *pixel_values_videos.shape[-2:]
@@ -80,21 +84,47 @@ class ScriptedModel:
         levels = tuple(maps(stride) for stride in (32, 16, 8))
         return UniVSFrameFeatures(mask_features=maps(4), multi_scale_features=levels, attention_mask_features=levels)
 
-    def encode_visual_prompts(self, features, frame_idx, prompt_masks, num_prompt_pixels, **kwargs):
-        self.encoded_masks.append((int(frame_idx), prompt_masks[0].flatten(1).sum(dim=1).tolist()))
-        shape = (1, prompt_masks.shape[1], num_prompt_pixels, self.num_channels)
-        # The token says which frame it comes from.
-        return UniVSVisualTokens(
-            features=torch.full(shape, float(frame_idx) + 1), positions=torch.full(shape, float(frame_idx) + 1)
-        )
+    def encode_visual_prompts(
+        self,
+        features,
+        frame_idx,
+        num_prompt_pixels,
+        prompt_frame_idx,
+        prompt_masks=None,
+        prompt_boxes=None,
+        prompt_points=None,
+        **kwargs,
+    ):
+        frames = frame_idx[0, prompt_frame_idx[0]]
+        if prompt_masks is not None:
+            counts = prompt_masks[0].flatten(1).sum(dim=1)
+            for frame in frames.unique().tolist():
+                self.encoded_masks.append((frame, counts[frames == frame].tolist()))
+        for kind, prompts in (("box", prompt_boxes), ("point", prompt_points)):
+            if prompts is not None:
+                self.encoded_others += [(kind, values) for values in prompts[0].tolist()]
+        # The tokens say which frame they come from.
+        tokens = (frames + 1.0)[None, :, None, None].expand(-1, -1, num_prompt_pixels, self.num_channels)
+        return UniVSVisualTokens(features=tokens, positions=tokens)
 
     def compose_visual_prompts(self, clip_features, clip_positions, memory_features, memory_positions):
+        self.memories.append(memory_features[0, :, :, 0])
         return memory_features
 
-    def decode_clip(self, features, frame_idx, prompts, use_learnable_queries, self_attention_type):
-        assert not use_learnable_queries
-        outputs = [[self.script(index, frame) for frame in frame_idx[0].tolist()] for index in range(prompts.shape[1])]
+    def decode_clip(
+        self, features, frame_idx, prompts, category_embeddings, use_learnable_queries, self_attention_type
+    ):
+        assert use_learnable_queries == (self.learnable is not None)
+        frames = frame_idx[0].tolist()
+        outputs = [[self.learnable(index, frame) for frame in frames] for index in range(self.num_learnable)]
+        outputs += [[self.script(index, frame) for frame in frames] for index in range(prompts.shape[1])]
+        scores = torch.tensor([self.class_logits] * len(outputs)) if len(category_embeddings) else None
+        if scores is not None:
+            scores = scores.clone()
+            for index in range(self.num_learnable):
+                scores[index, index % scores.shape[1]] = 6.0
         return UniVSForVideoSegmentationOutput(
+            class_queries_logits=None if scores is None else scores[None],
             masks_queries_logits=torch.stack([torch.stack([o[0] for o in row]) for row in outputs])[None],
             query_embeddings=torch.stack([torch.stack([o[1] for o in row]) for row in outputs])[None],
         )
@@ -352,8 +382,8 @@ def test_objects_are_followed_where_the_network_sees_them():
         assert iou > 0.75, frame
         assert [segment["id"] for segment in result["segments_info"]] == [5, 9]
         assert all(0 < segment["score"] <= 1 for segment in result["segments_info"])
-    # All that is kept of a finished frame is gone.
-    assert not session.task._logits and not session.task._boxes and not session.task._scores
+    # No more is kept than the frames of a clip, and nothing of a finished prompt.
+    assert session.task._logits.shape[:2] == (2, 3) and not session.annotations
     # Key frames of clip 1 (frames 1 to 3) are 1 and 2, which clip 0 has segmented; and so on.
     assert [frame for frame, _ in model.encoded_masks][:5] == [0, 1, 2, 2, 3]
 
@@ -499,7 +529,7 @@ def test_bad_input(model, processor):
     def run(**kwargs):
         return list(propagate(model, processor, **{"frames": video(3), "task": "vos", **kwargs}))
 
-    with pytest.raises(ValueError, match=r"\['vos', 'vss'\], got 'vox'"):
+    with pytest.raises(ValueError, match=r"must be one of \[.*'vos', 'vps', 'vss'\], got 'vox'"):
         run(task="vox")
     with pytest.raises(ValueError, match="needs prompts"):
         run()
@@ -519,7 +549,7 @@ def test_bad_input(model, processor):
         run(prompts={0: FIRST_MASK[1:]})
     with pytest.raises(ValueError, match="empty"):
         run(prompts={0: {3: np.zeros((HEIGHT, WIDTH), bool)}})
-    with pytest.raises(ValueError, match="must be positive"):
+    with pytest.raises(ValueError, match="must be whole numbers from 1"):
         run(prompts={0: {0: FIRST_MASK > 0}})
     with pytest.raises(ValueError, match="Nothing is left of object 1"):
         run(prompts={0: {1: label_map((2, 3, 1, 2)) > 0}})

@@ -24,7 +24,8 @@ from .category_tasks_univs import InstanceSegmentationTask, PanopticSegmentation
 from .clip_tasks_univs import Clip, ClipTask
 from .configuration_univs import UniVSConfig
 from .image_processing_univs import UniVSImageProcessor
-from .prompted_tasks_univs import ObjectSegmentationTask
+from .prompted_tasks_univs import ObjectSegmentationTask, PanopticObjectSegmentationTask
+from .referring_task_univs import ReferringSegmentationTask
 
 if TYPE_CHECKING:
     from .modeling_univs import UniVSForVideoSegmentation, UniVSFrameFeatures
@@ -34,6 +35,8 @@ TASKS: dict[str, type[ClipTask]] = {
     "vss": SemanticSegmentationTask,
     "vps": PanopticSegmentationTask,
     "vos": ObjectSegmentationTask,
+    "pvos": PanopticObjectSegmentationTask,
+    "refvos": ReferringSegmentationTask,
 }
 
 
