@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from decisive_model import decisive_model
 from PIL import Image
-from tiny_config import tiny_model
-from tiny_processor import text_config, tiny_processor
+from tiny_processor import tiny_processor
 
 from univs_hf import image_segmentation_univs
 from univs_hf.batched_tasks_univs import segment_images, segment_videos
@@ -32,7 +32,7 @@ HEIGHT, WIDTH = 40, 60  # resized to 32x48, padded to 32x64
 
 @pytest.fixture(scope="module")
 def model():
-    return tiny_model(num_frames=3, text_config=text_config())
+    return decisive_model()
 
 
 @pytest.fixture(scope="module")
