@@ -60,7 +60,7 @@ class EntitySegmentationTask(ClipTask):
             (height // config.common_stride, width // config.common_stride),
             engine.device,
         )
-        self._prompts = VisualPromptMemory(max(config.num_prev_frames_memory, config.num_frames))
+        self.prompt_memory = VisualPromptMemory(max(config.num_prev_frames_memory, config.num_frames))
         self._clip_start: int | None = None  # of the newest clip
         self._found_nothing = False
         # Without overlap between clips: prompts on the last frame of the clip before, and who is there.
@@ -72,7 +72,7 @@ class EntitySegmentationTask(ClipTask):
             self._end_clip(clip)
         self._clip_start = clip.start
         self.memory.begin_clip(clip)
-        self._prompts.append_frames(
+        self.prompt_memory.append_frames(
             clip.stop - clip.previous_stop,
             self.memory.num_objects,
             config.num_prompt_pixels,
@@ -112,7 +112,7 @@ class EntitySegmentationTask(ClipTask):
     def _make_prompts(self, model: UniVSForVideoSegmentation, clip: Clip) -> UniVSPrompts:
         """Prompts of the known objects, from their masks on the frames that the clip has in common with the last."""
         if self._carried is not None:
-            self._prompts.write(clip.start - 1, *self._carried)
+            self.prompt_memory.write(clip.start - 1, *self._carried)
         elif clip.start == self.clip_stride and min(self.memory.first_frames) == 0:
             self._write_first_slots(model, clip)
         frames = list(range(clip.start, clip.previous_stop))
@@ -120,9 +120,11 @@ class EntitySegmentationTask(ClipTask):
             for frame, tokens in zip(
                 frames, self._encode_frames(model, clip, frames, range(len(frames))), strict=True
             ):
-                self._prompts.write(frame, *tokens)
-        self._prompts.keep_first(self.memory.first_frames)
-        return model.compose_visual_prompts(*self._prompts.read_clip(clip.num_frames), *self._prompts.read_memory())
+                self.prompt_memory.write(frame, *tokens)
+        self.prompt_memory.keep_first(self.memory.first_frames)
+        return model.compose_visual_prompts(
+            *self.prompt_memory.read_clip(clip.num_frames), *self.prompt_memory.read_memory()
+        )
 
     def _write_first_slots(self, model: UniVSForVideoSegmentation, clip: Clip) -> None:
         # The original sets up its memory in the second clip, when the features of the first are gone: the masks of
@@ -143,7 +145,7 @@ class EntitySegmentationTask(ClipTask):
                     model, clip, masks, boxes, [position], clip.frame_idx - self.clip_stride, recorded
                 )
                 positions = torch.where(vanished[:, None, None], placed.positions[0], positions)
-            self._prompts.write_slot(frame, tokens.features[0], positions, self.memory.first_frames)
+            self.prompt_memory.write_slot(frame, tokens.features[0], positions, self.memory.first_frames)
 
     def _padded_masks(self, frames: Sequence[int]) -> torch.Tensor:
         """Masks (N, len(frames), Hp, Wp) of the known objects on consecutive frames, bool."""
@@ -241,7 +243,7 @@ class EntitySegmentationTask(ClipTask):
             known = enlarged_and_back(memory.logits[:, -clip.num_frames :]) > 0
             overlap = mask_iou_overlaps(logits[new] > 0, known).amax(dim=(0, 2))
             new = new[overlap < config.new_object_iou_threshold]
-        self._prompts.add_objects(len(new))
+        self.prompt_memory.add_objects(len(new))
         memory.add_objects(
             clip,
             scores[new],
@@ -304,7 +306,7 @@ class EntitySegmentationTask(ClipTask):
         if not bool(keep.all()):
             kept = keep.nonzero()[:, 0]
             memory.select_objects(kept)
-            self._prompts.select_objects(kept)
+            self.prompt_memory.select_objects(kept)
 
     def _end_clip(self, next_clip: Clip) -> None:
         """Called when a clip turns out not to be the last."""
