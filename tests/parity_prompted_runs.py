@@ -3,7 +3,9 @@
 
 At every clip step the state before the decoder, the prompts it is given and what it says are compared, and at the end
 the pixels of the results. One bit of an attention mask on the edge moves a query for the rest of the clip (see the
-fixtures' notes), so per tensor one step in eight may be off; the pixels bound what that may do.
+fixtures' notes), and what is stored of it changes later steps. So the predictions of a step may be off, within bounds,
+in one step of six although all that went into it was equal; what differs in later steps may follow from that; and
+anything else that differs fails, as do more than a thousandth of the final pixels.
 """
 
 import math
@@ -29,46 +31,69 @@ from univs_hf.text_prompts import tokenize_templates
 VALUE_TOLERANCE = 1e-3
 # Share of the final pixels that must be equal.
 PIXEL_AGREEMENT = 0.999
-# Steps per tensor that an attention bit may disturb: one, or one in so many.
-STEPS_PER_DISTURBED = 8
+# An attention bit may disturb one step in so many, and by so much of the largest value, in the mean; of the first
+# step, by less.
+STEPS_PER_DISTURBED = 6
+DISTURBED_MEAN = 0.05
+DISTURBED_MEAN_FIRST = 0.002
 
 
 class StepRecord:
-    """Worst difference per tensor and step."""
+    """Worst and mean difference per tensor and step, and the largest magnitude per tensor."""
 
     def __init__(self, fixture: Fixture):
         self.fixture = fixture
         self.errors: dict[str, dict[int, float]] = defaultdict(dict)
+        self.means: dict[str, dict[int, float]] = defaultdict(dict)
         self.scales: dict[str, float] = defaultdict(float)
+
+    def expected(self, step: int, key: str) -> Tensor | None:
+        name = f"step{step:02d}/{key}"
+        return self.fixture[name] if name in self.fixture else None
 
     def add(self, step: int, key: str, got: Tensor) -> None:
         """Compares with the recorded tensor, if there is one."""
-        name = f"step{step:02d}/{key}"
-        if name not in self.fixture:
-            return
-        expected = self.fixture[name].double()
+        expected = self.expected(step, key)
+        if expected is not None:
+            self.compare(step, key, got, expected)
+
+    def compare(self, step: int, key: str, got: Tensor, expected: Tensor) -> None:
         if got.shape != expected.shape:
-            self.errors[key][step] = math.inf
+            self.errors[key][step] = self.means[key][step] = math.inf
             return
-        difference = (got.double() - expected).abs()
+        difference = (got.double() - expected.double()).abs()
         self.errors[key][step] = float(difference.max()) if difference.numel() else 0.0
+        self.means[key][step] = float(difference.mean()) if difference.numel() else 0.0
         self.scales[key] = max(self.scales[key], float(expected.abs().max()) if expected.numel() else 0.0)
 
     def rows(self) -> Iterator[Row]:
+        off = {
+            key: {step for step, error in errors.items() if not error <= VALUE_TOLERANCE}
+            for key, errors in self.errors.items()
+        }
+        outputs_off = set().union(*(steps for key, steps in off.items() if key.startswith("out/")))
+        inputs_off = set().union(*(steps for key, steps in off.items() if not key.startswith("out/")))
+        first_disturbed = min(outputs_off, default=math.inf)
         for key, errors in self.errors.items():
-            off = [step for step, error in sorted(errors.items()) if not error <= VALUE_TOLERANCE]
-            allowed = max(len(errors) // STEPS_PER_DISTURBED, 1) if len(errors) > 1 else 0
-            good = [error for step, error in errors.items() if step not in off]
-            worst = max(good, default=math.inf)
-            note = f"steps {off} off by up to {max(errors[step] for step in off):.1e}" if off else ""
+            if key.startswith("out/"):
+                # Learnable queries see no prompts, so there is nothing that they could follow from.
+                origins = off[key] if key.startswith("out/learn") else off[key] - inputs_off
+                passed = len(origins) <= max(len(errors) // STEPS_PER_DISTURBED, 1) and all(
+                    self.means[key][step] <= (DISTURBED_MEAN if step else DISTURBED_MEAN_FIRST) * self.scales[key]
+                    for step in origins
+                )
+            else:
+                passed = all(step > first_disturbed for step in off[key])
+            worst = max((error for step, error in errors.items() if step not in off[key]), default=math.inf)
+            worst_off = max((errors[step] for step in off[key]), default=0.0)
             yield Row(
                 self.fixture.name,
                 f"{key} ({len(errors)} steps)",
                 worst,
                 worst / self.scales[key] if self.scales[key] else worst,
                 f"{VALUE_TOLERANCE:g}",
-                len(off) <= allowed,
-                note,
+                passed,
+                f"steps {sorted(off[key])} off by up to {worst_off:.1e}" if off[key] else "",
             )
 
 
@@ -82,6 +107,21 @@ def pixels_row(fixture: Fixture, tensor: str, got: Tensor, expected: Tensor) -> 
     share = changed / max(expected.numel(), 1)
     note = f"{changed} of {expected.numel()}"
     return Row(fixture.name, tensor, float(changed), share, tolerance, share <= 1 - PIXEL_AGREEMENT, note)
+
+
+def steps_row(fixture: Fixture, steps: list[int]) -> Row:
+    """Whether exactly the recorded clip steps were decoded."""
+    expected = list(range(len(fixture.meta["steps"])))
+    note = f"{len(steps)} of {len(expected)}"
+    return Row(
+        fixture.name,
+        "clip steps",
+        float(steps != expected),
+        float(steps != expected),
+        "equal",
+        steps == expected,
+        note,
+    )
 
 
 def task_config(fixture: Fixture, config: UniVSConfig, task: str) -> UniVSConfig:
@@ -146,25 +186,22 @@ def check_objects(fixture: Fixture) -> Iterator[Row]:
         entries = fixture.meta["objects_or_expressions"]
         engine.task.set_object_categories({entry["id"]: entry["gt_class"] for entry in entries})
 
-    record, draws = StepRecord(fixture), []
+    record, steps = StepRecord(fixture), []
 
     def before(step: int, kwargs: dict) -> None:
         record_state(record, step, engine, kwargs["frame_idx"][0].tolist())
         record_visual_prompts(record, step, kwargs["prompts"])
         record_memory(fixture, record, step, engine)
-        draws.append(tape.remaining)
+        missing, tape.mismatches = tape.mismatches + tape.remaining, 0
+        record.compare(step, "random draws", torch.tensor(missing), torch.tensor(0))
+        steps.append(step)
 
     def after(step: int, kwargs: dict, outputs: Any) -> None:
         record_outputs(fixture, record, step, outputs, len(engine.object_ids))
 
     results = run_recorded(fixture, model, engine, pixels, before, after)
     yield from record.rows()
-    steps = len(fixture.meta["steps"])
-    missing = tape.mismatches + sum(draws)
-    note = f"{len(draws)} of {steps} steps" if len(draws) != steps else ""
-    yield Row(
-        fixture.name, "random draws", float(missing), missing / max(len(tape.log), 1), "equal", not missing, note
-    )
+    yield steps_row(fixture, steps)
     got = torch.stack([result["segmentation"] for result in results])
     yield pixels_row(fixture, "final/label_map", got, fixture["final/label_map"].int())
 
@@ -192,28 +229,19 @@ def record_visual_prompts(record: StepRecord, step: int, prompts: Any) -> None:
 
 
 def record_memory(fixture: Fixture, record: StepRecord, step: int, engine: ClipEngine) -> None:
-    """The newest slots of the prompt memory, which holds no others."""
+    """The newest slots of the prompt memory. It holds no others; of the recorded ones all of the video are there."""
     memory = engine.task._memory
-    held = memory.stop - memory.start
-    features, positions = memory.read_clip(held)
-    for name, got in (("prompt_feats", features[0]), ("prompt_pe", positions[0])):
-        key = f"mem/{name}_mean_over_tokens"
-        recorded = f"step{step:02d}/{key}"
-        if recorded in fixture:
-            # Recorded are all frames; those that have left the pool can't be compared.
-            expected = fixture[recorded][:, -held:].double()
-            error = (got.mean(dim=2).double() - expected).abs()
-            record.errors[key][step] = float(error.max())
-            record.scales[key] = max(record.scales[key], float(expected.abs().max()))
-        for key in (f"mem/{name}_tokens_last6",):
-            recorded = f"step{step:02d}/{key}"
-            if recorded in fixture:
-                count = min(held, fixture[recorded].shape[2])
-                expected = fixture[recorded][:, :, -count:].double()
-                kept = fixture.meta["memory_tokens_kept"]
-                error = (got[:, -count:, kept].transpose(1, 2).double() - expected).abs()
-                record.errors[key][step] = float(error.max())
-                record.scales[key] = max(record.scales[key], float(expected.abs().max()))
+    for name, tokens in zip(("prompt_feats", "prompt_pe"), memory.read_clip(memory.stop - memory.start), strict=True):
+        tokens = tokens[0]  # (N, S, R, C)
+        expected = record.expected(step, f"mem/{name}_mean_over_tokens")
+        if expected is not None:
+            key = f"mem/{name}_mean_over_tokens"
+            record.compare(step, key, tokens.mean(dim=2), expected[:, -tokens.shape[1] :])
+        expected = record.expected(step, f"mem/{name}_tokens_last6")
+        if expected is not None:
+            kept = tokens[:, :, fixture.meta["memory_tokens_kept"]].transpose(1, 2)
+            count = min(kept.shape[2], expected.shape[2])
+            record.compare(step, f"mem/{name}_tokens_last6", kept[:, :, -count:], expected[:, :, -count:])
 
 
 # Objects given by expressions ---------------------------------------------------------------------------------------
@@ -258,9 +286,10 @@ def check_expressions(fixture: Fixture) -> Iterator[Row]:
     expressions = embed_expressions(fixture, model)
     engine = ClipEngine(config, "refvos", geometry, UniVSImageProcessor(), expressions=expressions)
     engine.task.choose_first_queries = recorded_first_queries(fixture, config)
-    record = StepRecord(fixture)
+    record, steps = StepRecord(fixture), []
 
     def before(step: int, kwargs: dict) -> None:
+        steps.append(step)
         task, prompts = engine.task, kwargs["prompts"]
         slots = [frame % task._sums.shape[1] for frame in kwargs["frame_idx"][0].tolist()]
         masks = (geometry.to_padded(task._sums[:, slots]) > 0).to(torch.uint8)
@@ -275,6 +304,7 @@ def check_expressions(fixture: Fixture) -> Iterator[Row]:
 
     results = run_recorded(fixture, model, engine, pixels, before, after)
     yield from record.rows()
+    yield steps_row(fixture, steps)
     if "final/label_map" in fixture:
         got = torch.stack([merge_masks(result["masks"], expressions.ids) for result in results])
         yield pixels_row(fixture, "final/label_map", got, fixture["final/label_map"].int())

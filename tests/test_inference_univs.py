@@ -108,7 +108,7 @@ class ScriptedModel:
         return UniVSVisualTokens(features=tokens, positions=tokens)
 
     def compose_visual_prompts(self, clip_features, clip_positions, memory_features, memory_positions):
-        self.memories.append(memory_features[0, :, :, 0])
+        self.memories.append(memory_features[0, :, :, 0].clone())
         return memory_features
 
     def decode_clip(
@@ -241,11 +241,13 @@ def test_bounded_memory_equals_an_unbounded_one(clip_length, memory_length, stri
         grown = torch.zeros(2, num_objects, stop, num_pixels, channels)
         grown[:, :, : everything.shape[2]] = everything
         everything = grown
-        for frame in range(start, max(previous_stop, start + 1)):
-            tokens = torch.randn(2, num_objects, num_pixels, channels, generator=generator)
-            present = torch.rand(num_objects, generator=generator) < 0.7
-            memory.write(frame, *tokens, present)
-            everything[:, present, frame:] = tokens[:, present].unsqueeze(2)
+        frames = range(start, max(previous_stop, start + 1))
+        tokens = torch.randn(2, num_objects, len(frames), num_pixels, channels, generator=generator)
+        present = torch.rand(num_objects, len(frames), generator=generator) < 0.7
+        memory.write_frames(frames, *tokens, present)
+        for position, frame in enumerate(frames):
+            shown = present[:, position]
+            everything[:, shown, frame:] = tokens[:, shown, position].unsqueeze(2)
         seen = [frame if frame < stop else -1 for frame in first_frames]
         memory.keep_first(seen)
 
@@ -254,7 +256,9 @@ def test_bounded_memory_equals_an_unbounded_one(clip_length, memory_length, stri
         firsts = torch.stack(
             [everything[:, n, f] if f >= 0 else torch.zeros(2, num_pixels, channels) for n, f in enumerate(seen)], 1
         )
-        expected = torch.cat([firsts.unsqueeze(2), everything[:, :, -capacity:]], dim=2).flatten(2, 3)
+        # Slots lie in a ring.
+        order = sorted(range(memory.start, stop), key=lambda frame: frame % capacity)
+        expected = torch.cat([firsts.unsqueeze(2), everything[:, :, order]], dim=2).flatten(2, 3)
         torch.testing.assert_close(torch.stack(memory.read_memory())[:, 0], expected)
         previous_stop = stop
 

@@ -284,9 +284,7 @@ class ObjectSegmentationTask(ClipTask):
             self._memory.write(clip.start - 1, *self._carried)
         frames = sorted(key_frames)
         if frames:
-            features, positions, present = self._encode_frames(model, clip, frames)
-            for position, frame in enumerate(frames):
-                self._memory.write(frame, features[:, position], positions[:, position], present[:, position])
+            self._memory.write_frames(frames, *self._encode_frames(model, clip, frames))
         self._memory.keep_first(self._start.tolist())
 
     def _encode_frames(
