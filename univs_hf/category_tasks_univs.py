@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .clip_tasks_univs import Clip, ClipTask, assign_owners
+from .clip_tasks_univs import Clip, ClipTask, count_pixels, pixel_owners
 from .entity_memory_univs import box_iou_overlaps, mask_iou_overlaps, not_suppressed
 from .entity_tasks_univs import EntitySegmentationTask
 from .modeling_univs import mask_boxes
@@ -20,6 +20,19 @@ from .modeling_univs import mask_boxes
 if TYPE_CHECKING:
     from .clip_engine_univs import ClipEngine
     from .modeling_univs import UniVSForVideoSegmentation
+
+
+def count_owned(owner: torch.Tensor, num_objects: int) -> torch.Tensor:
+    """Pixels of each object, (N,) int64, given the owner of every pixel (...), N where there is none."""
+    counts = torch.zeros(num_objects + 1, dtype=torch.int64, device=owner.device)
+    return counts.scatter_add_(0, owner.flatten(), torch.ones_like(owner).flatten())[:num_objects]
+
+
+def drop_unclaimed(owner: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    """Takes pixels (...) from owners whose own mask, of masks (N, ...), does not hold them; N stands for no owner."""
+    num_objects = len(masks)
+    holds = masks.gather(0, owner.clamp(max=num_objects - 1)[None])[0]
+    return owner.masked_fill(~holds, num_objects)
 
 
 class SemanticSegmentationTask(ClipTask):
@@ -97,15 +110,16 @@ class InstanceSegmentationTask(EntitySegmentationTask):
     def _prompts_to_keep(self, logits: torch.Tensor, similarity: torch.Tensor, quality: torch.Tensor) -> torch.Tensor:
         # An object whose mask mostly belongs to others has been lost to them.
         weight = self.memory.mean_class_scores.amax(dim=1) * similarity * quality
-        owned = assign_owners(logits, weight).flatten(1)
-        positive = logits.flatten(1) > 0
-        share = owned.sum(dim=1) / positive.sum(dim=1).clamp(min=1)
-        return (share > self.engine.config.entity_overlap_threshold) & (owned & positive).any(dim=1)
+        owner = pixel_owners(logits, weight)
+        positive = logits > 0
+        share = count_owned(owner, len(logits)) / count_pixels(positive).clamp(min=1)
+        visible = count_owned(drop_unclaimed(owner, positive), len(logits)) > 0
+        return (share > self.engine.config.entity_overlap_threshold) & visible
 
     def _end_clip(self, next_clip: Clip) -> None:
         # Where the original writes a window of results, it also notes the scores so far; they are averaged at the end.
         memory, delay = self.memory, self.engine.config.num_prev_frames_memory
-        if self._clip_start > delay and self._clip_start % self._output_length == delay % self._output_length:
+        if self._clip_start > delay and self._clip_start % self._output_length == delay:
             memory.score_sums += memory.mean_class_scores
             memory.score_counts += 1
         # Frames of this clip stay: the second clip still reads the first one's masks.
@@ -256,9 +270,9 @@ class PanopticSegmentationTask(EntitySegmentationTask):
         # One frame at a time at the original size: first for the quality over the window, then to share out pixels.
         high = low = 0
         for frame in frames:
-            full = self._original_logits(frame).flatten(1)
-            high = high + (full > config.quality_high_logit).sum(dim=1)
-            low = low + (full > config.quality_low_logit).sum(dim=1)
+            full = self._original_logits(frame)
+            high = high + count_pixels(full > config.quality_high_logit)
+            low = low + count_pixels(full > config.quality_low_logit)
         scores, labels = memory.mean_class_scores.max(dim=1)
         scores = scores * (high / low.clamp(min=1))
         is_thing = self._thing_flags[labels]
@@ -271,13 +285,13 @@ class PanopticSegmentationTask(EntitySegmentationTask):
             full = self._original_logits(frame)
             positive = full.sigmoid() >= 0.5
             # As in the original, the scores weigh logits here, where VIS and VOS weigh probabilities.
-            owner = torch.where(positive.any(dim=0), (full * scores[:, None, None]).argmax(dim=0), num_objects)
-            owns = owner == torch.arange(num_objects, device=owner.device)[:, None, None]
-            area = area + positive.flatten(1).sum(dim=1)
-            owned_area = owned_area + owns.flatten(1).sum(dim=1)
-            owns &= positive
-            visible_area = visible_area + owns.flatten(1).sum(dim=1)
-            owners.append(torch.where(owns.any(dim=0), owner, num_objects))
+            owner = full.mul_(scores[:, None, None]).max(dim=0).indices
+            owner = owner.masked_fill_(~positive.any(dim=0), num_objects)
+            area = area + count_pixels(positive)
+            owned_area = owned_area + count_owned(owner, num_objects)
+            owner = drop_unclaimed(owner, positive)
+            visible_area = visible_area + count_owned(owner, num_objects)
+            owners.append(owner)
 
         threshold = torch.where(shown, config.shown_thing_overlap_factor, 1.0) * config.overlap_threshold
         kept = visible_area > 0
@@ -308,6 +322,17 @@ class PanopticSegmentationTask(EntitySegmentationTask):
     def _segment_info(self, segment: int, label: int, is_thing: bool, score: float | None) -> dict[str, Any]:
         name = self.engine.category_names[label]
         return {"id": segment, "label_id": label, "label": name, "score": score, "is_thing": is_thing}
+
+    def _keep_objects(self, keep: torch.Tensor) -> None:
+        super()._keep_objects(keep)
+        kept = set(self.memory.ids)
+        self._thing_segments = {key: segment for key, segment in self._thing_segments.items() if key in kept}
+
+    def _reported_id(self, index: int) -> int | None:
+        object_id = self.memory.ids[index]
+        if object_id in self._thing_segments:
+            return self._thing_segments[object_id]
+        return self._stuff_segments.get(int(self.memory.class_sums[index].argmax()))
 
     def finish_frame(self, frame_idx: int) -> dict[str, Any]:
         if frame_idx not in self._results:

@@ -113,6 +113,7 @@ class EntitySegmentationTask(ClipTask):
         """Prompts of the known objects, from their masks on the frames that the clip has in common with the last."""
         if self._carried is not None:
             self.prompt_memory.write(clip.start - 1, *self._carried)
+            self._carried = None
         elif clip.start == self.clip_stride and min(self.memory.first_frames) == 0:
             self._write_first_slots(model, clip)
         frames = list(range(clip.start, clip.previous_stop))
@@ -303,10 +304,27 @@ class EntitySegmentationTask(ClipTask):
             score = torch.where(keep, memory.class_scores.amax(dim=1), -1)
             weakest = score.argsort(descending=True, stable=True)[config.max_objects :]
             keep[weakest] = False
+        self._keep_objects(keep)
+
+    def _keep_objects(self, keep: torch.Tensor) -> None:
+        """Forgets the objects where `keep` (N,) is False; their ids are not used again."""
         if not bool(keep.all()):
             kept = keep.nonzero()[:, 0]
-            memory.select_objects(kept)
+            self.memory.select_objects(kept)
             self.prompt_memory.select_objects(kept)
+            if self._carried is not None:
+                self._carried = tuple(values[kept] for values in self._carried)
+
+    def remove_object(self, object_id: int) -> None:
+        belongs = [self._reported_id(index) == object_id for index in range(self.memory.num_objects)]
+        if not any(belongs):
+            ids = sorted({self._reported_id(index) for index in range(self.memory.num_objects)} - {None})
+            raise ValueError(f"There is no object {object_id}; the ids are {ids}.")
+        self._keep_objects(~torch.tensor(belongs, device=self.engine.device))
+
+    def _reported_id(self, index: int) -> int | None:
+        """The id that results give to an object; None if it has not been in a result."""
+        return self.memory.ids[index]
 
     def _end_clip(self, next_clip: Clip) -> None:
         """Called when a clip turns out not to be the last."""
