@@ -4,7 +4,7 @@
 from collections.abc import Callable, Iterator
 
 import torch
-from parity_checks import Row, compare, equal_row, features_row, masks_row
+from parity_checks import MASK_TOLERANCE, Row, compare, equal_row, features_row
 from parity_fixtures import Fixture
 from parity_tape import recorded_frames
 from torch import Tensor
@@ -34,13 +34,17 @@ def check_image(fixture: Fixture) -> Iterator[Row]:
             raise ValueError(f"{fixture.name}: {name} is set, which the package does not offer")
     model = fixture.model()
     categories = label_set_of_rows(meta["class_slice"])
-    things = torch.tensor(categories.thing_indices)
-    yield equal_row(fixture, "thing categories", things, torch.tensor(meta["thing_contiguous_ids"]))
+    things = torch.tensor(meta["thing_contiguous_ids"])
+    yield equal_row(fixture, "thing categories", torch.tensor(categories.thing_indices), things.sort().values)
+    # What noise in the last digits did to the original; null where that was not tried.
+    stability = meta.get("stability") or {}
 
     pixels, geometry = recorded_frames(fixture, model.config)
     first, end = meta["class_slice"]
     outputs = model(pixels[None], category_embeddings=model.category_embeddings[first:end])
-    yield masks_row(fixture, "masks", outputs.masks_queries_logits[0, :, 0], fixture["out/pred_masks"])
+    tolerance = max(MASK_TOLERANCE, 2 * stability.get("out/pred_masks_max_abs", 0))
+    masks = outputs.masks_queries_logits[0, :, 0]
+    yield compare(fixture, "masks", masks, fixture["out/pred_masks"], tolerance, 0.0, signs=True)
     logits = outputs.class_queries_logits[0]
     yield features_row(fixture, "class logits", logits, fixture["out/pred_logits_slice"])
 
@@ -49,9 +53,11 @@ def check_image(fixture: Fixture) -> Iterator[Row]:
     common = {**sizes, "stability_score_threshold": settings["stability_score_thresh"]}
     (votes,) = processor.post_process_image_semantic_segmentation(outputs, **common, return_scores=True)
     expected = fixture["final/sem_seg_every_3rd_pixel"]
-    yield compare(fixture, "semantic votes", votes[:, ::3, ::3], expected, VOTE_TOLERANCE, 0.0)
+    tolerance = max(VOTE_TOLERANCE, 2 * stability.get("sem_seg_max_abs", 0))
+    yield compare(fixture, "semantic votes", votes[:, ::3, ::3], expected, tolerance, 0.0)
     (labels,) = processor.post_process_image_semantic_segmentation(outputs, **common)
-    yield equal_row(fixture, "semantic labels", labels, fixture["final/sem_seg_argmax"])
+    changed = stability.get("sem_seg_argmax_changed", 0)
+    yield pixels_row(fixture, "semantic labels", labels, fixture["final/sem_seg_argmax"], changed)
 
     (panoptic,) = processor.post_process_image_panoptic_segmentation(
         outputs,
@@ -60,7 +66,8 @@ def check_image(fixture: Fixture) -> Iterator[Row]:
         object_mask_threshold=settings["object_mask_threshold"],
         overlap_threshold=settings["overlap_threshold"],
     )
-    yield equal_row(fixture, "panoptic ids", panoptic["segmentation"], fixture["final/panoptic_ids"])
+    changed = stability.get("panoptic_pixels_changed", 0)
+    yield pixels_row(fixture, "panoptic ids", panoptic["segmentation"], fixture["final/panoptic_ids"], changed)
     segments = [(s["id"], s["is_thing"], s["label_id"]) for s in panoptic["segments_info"]]
     recorded = [(s["id"], s["isthing"], s["category_id"]) for s in meta["segments_info"]]
     yield Row(
@@ -77,6 +84,14 @@ def check_image(fixture: Fixture) -> Iterator[Row]:
         outputs, **common, categories=categories, max_detections=settings["detections_per_image"]
     )
     yield from instance_rows(fixture, instances, things)
+
+
+def pixels_row(fixture: Fixture, tensor: str, got: Tensor, expected: Tensor, changed: int) -> Row:
+    """Compares label maps; twice as many pixels may differ as noise in the last digits changed in the original."""
+    differing = int((got != expected).sum())
+    share = differing / expected.numel()
+    tolerance = f"{2 * changed} pixels" if changed else "equal"
+    return Row(fixture.name, tensor, differing, share, tolerance, differing <= 2 * changed)
 
 
 def instance_rows(fixture: Fixture, instances: dict, things: Tensor) -> Iterator[Row]:
