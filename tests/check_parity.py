@@ -9,6 +9,7 @@ tolerance, pass) and exits with 1 on any failure, on a fixture of an unknown kin
 
 import argparse
 import math
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -18,14 +19,26 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 
-from parity_checks import CHECKS, LATER_KINDS, Row  # noqa: E402
+import parity_category_runs  # noqa: E402
+import parity_checks  # noqa: E402
+import parity_image_runs  # noqa: E402
+import parity_prompted_runs  # noqa: E402
+from parity_checks import LATER_KINDS, Row  # noqa: E402
 from parity_fixtures import Fixture, find_fixtures  # noqa: E402
+
+# Prefix of a fixture's name -> what is compared; the longest prefix counts.
+CHECKS = {
+    **parity_checks.CHECKS,
+    **parity_category_runs.CHECKS,
+    **parity_prompted_runs.CHECKS,
+    **parity_image_runs.CHECKS,
+}
 
 
 def kind_of(name: str) -> str | None:
     """Kind of a fixture by its name, `decoder_vis_r50_s0` -> `decoder`; None if it is not a documented one."""
     for kind in sorted((*CHECKS, *LATER_KINDS), key=len, reverse=True):
-        if name == kind or name.startswith(f"{kind}_"):
+        if re.match(rf"{kind}\d*(_|$)", name):
             return kind
     return None
 

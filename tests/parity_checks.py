@@ -569,5 +569,5 @@ CHECKS: dict[str, Callable[[Fixture], Iterator[Row]]] = {
     "resize": check_resize,
 }
 
-# Documented kinds of whole clips and of training; what computes them is not in the package yet.
-LATER_KINDS = ("e2e", "long", "image", "semantic_extraction", "loss", "train")
+# Documented kinds of training; what computes them is not in the package yet.
+LATER_KINDS = ("loss", "train")
