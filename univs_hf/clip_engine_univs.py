@@ -417,5 +417,5 @@ class ClipEngine:
 
     def _finish_frames(self, stop: int) -> list[dict[str, Any]]:
         results = [self.task.finish_frame(frame_idx) for frame_idx in range(self._next_result, stop)]
-        self._next_result = stop
-        return results
+        self._next_result = max(stop, self._next_result)
+        return [result for result in results if result is not None]

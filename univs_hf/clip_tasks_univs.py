@@ -115,8 +115,8 @@ class ClipTask:
         """Decodes a clip and updates the state."""
         raise NotImplementedError
 
-    def finish_frame(self, frame_idx: int) -> dict[str, Any]:
-        """Result of a frame that no later clip will change; what is kept of the frame is dropped."""
+    def finish_frame(self, frame_idx: int) -> dict[str, Any] | None:
+        """Result of a frame that no later clip will change; what is kept of the frame is dropped. None: no result."""
         raise NotImplementedError
 
     def summary(self) -> list[dict[str, Any]]:

@@ -188,6 +188,10 @@ class UniVSConfig(PreTrainedConfig):
         max_objects (`int`, *optional*): Objects tracked at a time, the best scores first. By default without a bound.
         detect_after_empty_start (`bool`, defaults to `False`): Look for objects although the first clip had none; the
             original then finds nothing in the whole video.
+
+    Faults of the original that no published setting shows (off):
+        skip_last_clip_frame (`bool`, defaults to `False`): With clips side by side, prompted tasks give no result for
+            the last frame of every clip but the last.
     """
 
     model_type = "univs"
@@ -298,6 +302,7 @@ class UniVSConfig(PreTrainedConfig):
     max_inactive_frames: int | None = None
     max_objects: int | None = None
     detect_after_empty_start: bool = False
+    skip_last_clip_frame: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)

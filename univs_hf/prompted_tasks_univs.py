@@ -64,7 +64,54 @@ def _precedence(masks: torch.Tensor) -> torch.Tensor:
     return (masks * ranks[:, None, None]).amax(dim=0)
 
 
-class ObjectSegmentationTask(ClipTask):
+class PromptedTask(ClipTask):
+    """What prompted tasks share: a ring with a slot for each frame of a clip, and the embeddings of the last frames.
+
+    With clips side by side the original loses the last frame of every clip but the last. The option
+    `skip_last_clip_frame` repeats this.
+    """
+
+    def __init__(self, engine: ClipEngine):
+        super().__init__(engine)
+        config = engine.config
+        self._memory_length = max(config.num_prev_frames_memory, config.num_frames)
+        self._embeddings: torch.Tensor | None = None  # (N, V, C), newest frame last
+        self._num_slots = config.num_frames  # frame f is in slot f modulo their number
+        self._clip_start = 0
+
+    @property
+    def _loses_frames(self) -> bool:
+        config = self.engine.config
+        return config.skip_last_clip_frame and self.clip_stride >= config.num_frames
+
+    def final_stop(self, next_clip: int, is_last: bool, stop: int) -> int:
+        # Whether the clip was the last shows when the next begins.
+        return super().final_stop(next_clip, is_last, stop) - (self._loses_frames and not is_last)
+
+    def _is_lost(self, frame_idx: int) -> bool:
+        return self._loses_frames and frame_idx < self._clip_start
+
+    def _slots(self, frames: Sequence[int]) -> torch.Tensor:
+        return torch.tensor([frame % self._num_slots for frame in frames], device=self.engine.device)
+
+    def _append_embeddings(self, count: int, num_objects: int) -> None:
+        """New frames begin with the mean of the last ones, as many as are new."""
+        if self._embeddings is None:
+            channels = self.engine.config.hidden_dim
+            self._embeddings = torch.zeros(num_objects, count, channels, device=self.engine.device)
+        else:
+            recent = self._embeddings[:, -count:].mean(dim=1, keepdim=True).expand(-1, count, -1)
+            self._embeddings = torch.cat([self._embeddings, recent], dim=1)[:, -self._memory_length :]
+
+    def _update_embeddings(self, rows: torch.Tensor | slice, embeddings: torch.Tensor) -> None:
+        """Averages what is stored of the clip's frames with new embeddings (M, T, C)."""
+        num_frames = embeddings.shape[1]
+        stored = self._embeddings[rows, -num_frames:]
+        filled = (stored != 0).any(dim=-1, keepdim=True)
+        self._embeddings[rows, -num_frames:] = (stored + embeddings) / (1 + filled.float())
+
+
+class ObjectSegmentationTask(PromptedTask):
     """Video object segmentation (VOS, section B.4): objects given by masks, boxes or points, and followed.
 
     A clip either continues an object that earlier clips have seen, if it still looks alike, or starts one whose
@@ -85,12 +132,7 @@ class ObjectSegmentationTask(ClipTask):
 
     def __init__(self, engine: ClipEngine):
         super().__init__(engine)
-        config = engine.config
-        self._memory_length = max(config.num_prev_frames_memory, config.num_frames)
         self._memory = VisualPromptMemory(self._memory_length)
-        self._embeddings: torch.Tensor | None = None  # (N, V, C), newest frame last
-        # One slot per frame of a clip; frame f is in slot f modulo their number.
-        self._num_slots = config.num_frames
         device = engine.device
         # Sums of logits: ownership is decided at this size, so they cannot be kept smaller (C.4-8).
         self._logits = torch.zeros(0, self._num_slots, *engine.geometry.padded_size, device=device)
@@ -103,7 +145,6 @@ class ObjectSegmentationTask(ClipTask):
         self._shown = np.zeros(0, dtype=np.int64)
         # Without overlap between clips: prompts on the last frame of the clip before, see `_update_memory`.
         self._carried: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
-        self._clip_start = 0
 
     @property
     def num_objects(self) -> int:
@@ -229,20 +270,13 @@ class ObjectSegmentationTask(ClipTask):
         if self._carried is not None:
             self._carried = tuple(values[rows] for values in self._carried)
 
-    def _slots(self, frames: Sequence[int]) -> torch.Tensor:
-        return torch.tensor([frame % self._num_slots for frame in frames], device=self.engine.device)
-
     def _add_new_frames(self, clip: Clip) -> None:
         config = self.engine.config
         count = clip.stop - clip.previous_stop
         slots = self._slots(range(clip.previous_stop, clip.stop))
         for values in (self._logits, self._boxes, self._scores):
             values.index_fill_(1, slots, 0.0)
-        if self._embeddings is None:
-            self._embeddings = torch.zeros(self.num_objects, count, config.hidden_dim, device=self.engine.device)
-        else:
-            recent = self._embeddings[:, -count:].mean(dim=1, keepdim=True).expand(-1, count, -1)
-            self._embeddings = torch.cat([self._embeddings, recent], dim=1)[:, -self._memory_length :]
+        self._append_embeddings(count, self.num_objects)
         reference = clip.features.mask_features.new_empty(config.hidden_dim)
         self._memory.append_frames(count, self.num_objects, config.num_prompt_pixels, reference)
 
@@ -465,9 +499,7 @@ class ObjectSegmentationTask(ClipTask):
         flat = self._flat_slots(clip, rows)
         self._boxes.flatten(0, 1).index_copy_(0, flat, predictions.boxes.flatten(0, 1))
         self._scores.view(-1).index_copy_(0, flat, score.repeat_interleave(clip.num_frames))
-        stored = self._embeddings[rows, -clip.num_frames :]
-        filled = (stored != 0).any(dim=-1, keepdim=True)
-        self._embeddings[rows, -clip.num_frames :] = (stored + predictions.embeddings) / (1 + filled.float())
+        self._update_embeddings(rows, predictions.embeddings)
 
     # --- stuff; there is none here
 
@@ -485,11 +517,13 @@ class ObjectSegmentationTask(ClipTask):
 
     # --- results
 
-    def finish_frame(self, frame_idx: int) -> dict[str, Any]:
+    def finish_frame(self, frame_idx: int) -> dict[str, Any] | None:
         engine = self.engine
         self._add_new_objects()
         for inputs in (engine.annotations, engine.visual_inputs):
             inputs.pop(frame_idx, None)
+        if self._is_lost(frame_idx):
+            return None
         slot = frame_idx % self._num_slots
         scores = self._scores[:, slot].tolist()
         logits = self._logits[:, slot]

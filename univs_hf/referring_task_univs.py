@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .clip_tasks_univs import Clip, ClipTask
+from .clip_tasks_univs import Clip
 from .modeling_univs import UniVSPrompts
+from .prompted_tasks_univs import PromptedTask
 from .query_matching_univs import Match, QueryPredictions, follow_objects
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def most_similar_query(outputs: UniVSForVideoSegmentationOutput) -> torch.Tensor
     return outputs.prompt_similarity[0, :-num_expressions].float().max(dim=0).indices
 
 
-class ReferringSegmentationTask(ClipTask):
+class ReferringSegmentationTask(PromptedTask):
     """Referring video object segmentation (RefVOS, section B.4): all expressions of a video in one pass.
 
     Expressions are text alone, so there is no prompt memory; they do not compete for pixels, and their masks may
@@ -52,19 +53,15 @@ class ReferringSegmentationTask(ClipTask):
         super().__init__(engine)
         if engine.expressions is None or not len(engine.expressions.ids):
             raise ValueError("Task 'refvos' needs at least one expression.")
-        config = engine.config
         num_expressions = len(engine.expressions.ids)
         self.choose_first_queries: Callable[[UniVSForVideoSegmentationOutput], torch.Tensor] = most_similar_query
-        self._memory_length = max(config.num_prev_frames_memory, config.num_frames)
-        self._embeddings: torch.Tensor | None = None  # (N, V, C), newest frame last
-        # One slot per frame of a clip; frame f is in slot f modulo their number.
-        self._num_slots = config.num_frames
         self._sums: torch.Tensor | None = None  # (N, slots, h4, w4)
         self._scores = torch.zeros(num_expressions, self._num_slots, device=engine.device)
         self._prompts: UniVSPrompts | None = None  # of the clip before
 
     def run_clip(self, model: UniVSForVideoSegmentation, clip: Clip) -> None:
         engine = self.engine
+        self._clip_start = clip.start
         if not engine.expressions.ids:
             return
         self._add_new_frames(clip)
@@ -86,22 +83,16 @@ class ReferringSegmentationTask(ClipTask):
                 follow_objects(outputs, num_learnable, rows, self._embeddings, engine.config, engine.geometry),
             )
 
-    def _slots(self, start: int, stop: int) -> torch.Tensor:
-        return torch.arange(start, stop, device=self.engine.device) % self._num_slots
-
     def _add_new_frames(self, clip: Clip) -> None:
-        num_expressions, config = len(self.engine.expressions.ids), self.engine.config
-        count = clip.stop - clip.previous_stop
-        if self._embeddings is None:
-            self._embeddings = torch.zeros(num_expressions, count, config.hidden_dim, device=self.engine.device)
+        num_expressions = len(self.engine.expressions.ids)
+        if self._sums is None:
             size = clip.features.mask_features.shape[-2:]
             self._sums = torch.zeros(num_expressions, self._num_slots, *size, device=self.engine.device)
-            return
-        slots = self._slots(clip.previous_stop, clip.stop)
-        self._sums.index_fill_(1, slots, 0.0)
-        self._scores.index_fill_(1, slots, 0.0)
-        recent = self._embeddings[:, -count:].mean(dim=1, keepdim=True).expand(-1, count, -1)
-        self._embeddings = torch.cat([self._embeddings, recent], dim=1)[:, -self._memory_length :]
+        else:
+            slots = self._slots(range(clip.previous_stop, clip.stop))
+            self._sums.index_fill_(1, slots, 0.0)
+            self._scores.index_fill_(1, slots, 0.0)
+        self._append_embeddings(clip.stop - clip.previous_stop, num_expressions)
 
     def _encode_expressions(self, model: UniVSForVideoSegmentation, clip: Clip) -> UniVSPrompts:
         """Prompts of the clip: those of frames that the clip before had are taken over."""
@@ -140,18 +131,16 @@ class ReferringSegmentationTask(ClipTask):
         return Match.fused(prompted, learned, weights, prompted.similarity, config)
 
     def _start(self, clip: Clip, match: Match) -> None:
-        slots = self._slots(clip.start, clip.stop)
+        slots = self._slots(range(clip.start, clip.stop))
         self._embeddings[:, -clip.num_frames :] = match.predictions.embeddings
         self._sums.index_copy_(1, slots, match.predictions.logits)
         self._write_scores(slots, match)
 
     def _continue(self, clip: Clip, match: Match) -> None:
-        slots = self._slots(clip.start, clip.stop)
+        slots = self._slots(range(clip.start, clip.stop))
         self._sums.index_add_(1, slots, match.predictions.logits)
         self._write_scores(slots, match)
-        stored = self._embeddings[:, -clip.num_frames :]
-        filled = (stored != 0).any(dim=-1, keepdim=True)
-        self._embeddings[:, -clip.num_frames :] = (stored + match.predictions.embeddings) / (1 + filled.float())
+        self._update_embeddings(slice(None), match.predictions.embeddings)
 
     def _write_scores(self, slots: torch.Tensor, match: Match) -> None:
         scores = (match.similarity * match.quality)[:, None].expand(-1, len(slots))
@@ -181,7 +170,9 @@ class ReferringSegmentationTask(ClipTask):
                 sentence_features=old.sentence_features[:, rows],
             )
 
-    def finish_frame(self, frame_idx: int) -> dict[str, Any]:
+    def finish_frame(self, frame_idx: int) -> dict[str, Any] | None:
+        if self._is_lost(frame_idx):
+            return None
         engine, expressions = self.engine, self.engine.expressions
         slot = frame_idx % self._num_slots
         if expressions.ids:
