@@ -141,6 +141,9 @@ def test_every_form_of_one_video(pipe, semantic, tmp_path) -> None:
         "tuple": tuple(video),
         "array": np.stack(video),
         "tensor": torch.from_numpy(np.stack(video)),
+        "channels first": torch.from_numpy(np.stack(video)).permute(0, 3, 1, 2),
+        "floats": np.stack(video).astype(np.float32) / 255,
+        "with alpha": [Image.fromarray(frame).convert("RGBA") for frame in video],
         "generator": (frame for frame in video),
         "folder": tmp_path,
         "folder as string": str(tmp_path),
@@ -394,6 +397,13 @@ def test_loads_with_the_package(saved, semantic) -> None:
         loaded = pipeline("video-segmentation", model=str(saved), device="cpu", **trust)
         assert type(loaded) is VideoSegmentationPipeline
         assert same(loaded(frames(), subtask="vss", categories=CATEGORIES), semantic)
+
+
+def test_loads_from_a_model_and_a_processor(pipe, semantic, tmp_path) -> None:
+    pipe.model.save_pretrained(tmp_path)
+    pipe.processor.save_pretrained(tmp_path)
+    loaded = pipeline("video-segmentation", model=str(tmp_path), device="cpu")
+    assert same(loaded(frames(), subtask="vss", categories=CATEGORIES), semantic)
 
 
 def test_saving_leaves_no_trace(pipe, saved) -> None:
