@@ -212,6 +212,18 @@ def test_stability_threshold_drops_blurred_masks(processor) -> None:
     assert len(result["masks"]) == 3 and result["masks"][:, :, :28].all()
 
 
+def test_nothing_is_left_when_every_query_is_dropped(processor) -> None:
+    queries = outputs_of((box_mask(0, 8, 8, 16, logit=0.5), {1: 5.0}))
+    arguments = {**SIZES, "stability_score_threshold": 0.25}
+    (labels,) = processor.post_process_image_semantic_segmentation(queries, **arguments)
+    assert labels.shape == (32, 64) and (labels == 0).all()
+    (result,) = processor.post_process_image_panoptic_segmentation(queries, **arguments)
+    assert result["segments_info"] == [] and (result["segmentation"] == 0).all()
+    for flags in (None, [True, False, False]):
+        (result,) = processor.post_process_image_instance_segmentation(queries, **arguments, thing_flags=flags)
+        assert result["segments_info"] == [] and result["masks"].shape == (0, 32, 64)
+
+
 # --- parts
 
 

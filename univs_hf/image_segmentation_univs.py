@@ -126,7 +126,7 @@ def segment_semantic(
     Votes are counted at the resized size and interpolated to the original one (bilinear), strip by strip.
 
     Returns:
-        int64 (H, W) class indices; with `return_scores`, float32 (K, H, W) votes.
+        int64 (H, W) class indices; with `return_scores`, float32 (K, H, W) votes. Zeros if there is no query.
     """
     best = queries.scores.amax(dim=-1)
     queries = queries.select(best.topk(min(num_semantic_queries, len(best))).indices)
@@ -134,6 +134,9 @@ def segment_semantic(
     (resized_height, resized_width), (height, width) = queries.resized_size, queries.original_size
     num_classes, num_queries = weights.shape
     device = weights.device
+    shape, dtype = ((num_classes, height, width), torch.float32) if return_scores else ((height, width), torch.int64)
+    if not num_queries:
+        return torch.zeros(shape, dtype=dtype, device=device)
     # Rows of the resized image between which each row of the original lies, and the same one level down.
     above, below, share = bilinear_axis(resized_height, height, device)
     first_row, last_row = above.tolist(), below.tolist()
@@ -146,7 +149,6 @@ def segment_semantic(
 
     per_row = num_queries * resized_width + num_classes * max(resized_width, width)
     strip = max(_block_elements(weights) // (2 * per_row), 1)
-    shape, dtype = ((num_classes, height, width), torch.float32) if return_scores else ((height, width), torch.int64)
     result = torch.empty(shape, dtype=dtype, device=device)
     for start in range(0, height, strip):
         rows = slice(start, min(start + strip, height))
