@@ -101,7 +101,9 @@ class InstanceSegmentationTask(EntitySegmentationTask):
         self, logits: torch.Tensor, scores: torch.Tensor, quality: torch.Tensor, first_clip: bool
     ) -> torch.Tensor:
         config = self.engine.config
-        best = torch.where(quality > config.stability_score_threshold, scores.amax(dim=1), -1.0)
+        best = scores.amax(dim=1)
+        if config.stability_score_threshold > 0:
+            best = torch.where(quality > config.stability_score_threshold, best, -1.0)
         values, chosen = best.topk(min(config.max_detections, len(best)))
         boxes = mask_boxes(logits[chosen] > 0)
         kept = not_suppressed(box_iou_overlaps(boxes, config.box_iou_min_union), config.box_nms_threshold)
@@ -188,13 +190,17 @@ class PanopticSegmentationTask(EntitySegmentationTask):
 
     def __init__(self, engine: ClipEngine):
         super().__init__(engine)
-        flags = engine.thing_flags or [True] * len(engine.category_embeddings)
+        flags = [True] * len(engine.category_embeddings) if engine.thing_flags is None else engine.thing_flags
+        if len(flags) != len(engine.category_embeddings):
+            raise ValueError(
+                f"`thing_flags` has {len(flags)} entries for {len(engine.category_embeddings)} categories."
+            )
         # Where it is not known, a category is a thing: its objects are kept apart.
         flags = [flag is not False for flag in flags]
         self._thing_flags = torch.tensor(flags, device=engine.device)
         self._thing_segments: dict[int, int] = {}  # object -> id of its segment
         self._stuff_segments: dict[int, int] = {}  # class -> id of its segment
-        self._next_segment = 1
+        self._last_segment = 0
         self._results: dict[int, dict[str, Any]] = {}
 
     @property
@@ -283,7 +289,9 @@ class PanopticSegmentationTask(EntitySegmentationTask):
         area = owned_area = visible_area = torch.zeros(num_objects, dtype=torch.int64, device=logits.device)
         for frame in frames:
             full = self._original_logits(frame)
-            positive = full.sigmoid() >= 0.5
+            # In the original, a logit of 0 counts as half sure: on a frame for which nothing has been added to an
+            # object (before it was found, say), it may own whatever no other object claims.
+            positive = full > 0 if config.ignore_blank_masks else full.sigmoid() >= 0.5
             # As in the original, the scores weigh logits here, where VIS and VOS weigh probabilities.
             owner = full.mul_(scores[:, None, None]).max(dim=0).indices
             owner = owner.masked_fill_(~positive.any(dim=0), num_objects)
@@ -305,14 +313,16 @@ class PanopticSegmentationTask(EntitySegmentationTask):
     ) -> tuple[list[int], dict[int, dict[str, Any]]]:
         """Segment id of every object (0 if it is not kept), and what is to be reported of each segment."""
         table, segments = [], {}
+        # As in the original, a window's new ids begin one later than they could.
+        next_segment = self._last_segment + 2 if self._last_segment else 1
         for object_id, keep, thing, label, score in zip(self.memory.ids, kept, is_thing, labels, scores, strict=True):
             if not keep:
                 table.append(0)
                 continue
             known, key = (self._thing_segments, object_id) if thing else (self._stuff_segments, label)
             if key not in known:
-                known[key] = self._next_segment
-                self._next_segment += 1
+                known[key] = self._last_segment = next_segment
+                next_segment += 1
             segment = known[key]
             table.append(segment)
             if segment not in segments or segments[segment]["score"] < score:

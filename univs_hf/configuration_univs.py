@@ -188,6 +188,8 @@ class UniVSConfig(PreTrainedConfig):
         max_objects (`int`, *optional*): Objects tracked at a time, the best scores first. By default without a bound.
         detect_after_empty_start (`bool`, defaults to `False`): Look for objects although the first clip had none; the
             original then finds nothing in the whole video.
+        ignore_blank_masks (`bool`, defaults to `False`): In VPS, an object owns no pixels of a frame for which it has
+            no mask, such as the frames of a window before it was found; the original may give it the background there.
 
     Faults of the original that no published setting shows (off):
         skip_last_clip_frame (`bool`, defaults to `False`): With clips side by side, prompted tasks give no result for
@@ -302,6 +304,7 @@ class UniVSConfig(PreTrainedConfig):
     max_inactive_frames: int | None = None
     max_objects: int | None = None
     detect_after_empty_start: bool = False
+    ignore_blank_masks: bool = False
     skip_last_clip_frame: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
