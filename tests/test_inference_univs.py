@@ -6,24 +6,15 @@ import gc
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from parity_fixtures import Fixture, seeded_weights
-from parity_tape import RandomTape, recorded_frames, run_recorded
+from scripted_model import ScriptedModel, areas, box_logits, padded_mask, run_script, unit
 from tiny_config import tiny_config, tiny_model
 from tiny_processor import text_config, tiny_processor
 
 from univs_hf.clip_engine_univs import ClipEngine, FrameGeometry
 from univs_hf.clip_tasks_univs import mask_iou, mask_quality, temporal_consistency
-from univs_hf.convert_univs_checkpoint import convert_state_dict
 from univs_hf.image_processing_univs import UniVSImageProcessor
 from univs_hf.inference_univs import embed_categories, label_map_to_masks, propagate
-from univs_hf.modeling_univs import (
-    UniVSForVideoSegmentation,
-    UniVSForVideoSegmentationOutput,
-    UniVSFrameFeatures,
-    UniVSVisualTokens,
-    mask_boxes,
-)
+from univs_hf.modeling_univs import mask_boxes
 from univs_hf.prompt_memory_univs import VisualPromptMemory
 
 HEIGHT, WIDTH = 40, 60  # resized to 32x48, padded to 32x64
@@ -54,116 +45,6 @@ def label_map(*boxes):
 
 
 FIRST_MASK = label_map((4, 24, 4, 28), (20, 38, 32, 56))
-
-
-class ScriptedModel:
-    """Stands in for the network: every object has a scripted mask, quality and embedding on each frame.
-
-    Prompts are told apart by the order of objects, as in the session. `script(object, frame)` gives mask logits
-    (h4, w4) and an embedding (C,).
-    """
-
-    device, dtype = torch.device("cpu"), torch.float32
-
-    def __init__(self, script, num_channels=32, learnable=None, num_learnable=0):
-        self.script, self.num_channels = script, num_channels
-        self.learnable, self.num_learnable = learnable, num_learnable
-        self.class_logits = [-6.0] * 3
-        self.num_encoded_frames = 0
-        self.encoded_masks = []  # (frame number, number of positive pixels per object)
-        self.encoded_others = []  # ("box" or "point", values)
-        self.memories = []  # per clip, what the tokens (N, L) of the memory say
-
-    def encode_frames(self, pixel_values_videos, frame_idx=None, cache_attention=False):
-        num_frames, height, width = pixel_values_videos.shape[1], *pixel_values_videos.shape[-2:]
-        self.num_encoded_frames += num_frames
-
-        def maps(stride):
-            return torch.zeros(1, num_frames, self.num_channels, height // stride, width // stride)
-
-        levels = tuple(maps(stride) for stride in (32, 16, 8))
-        return UniVSFrameFeatures(mask_features=maps(4), multi_scale_features=levels, attention_mask_features=levels)
-
-    def encode_visual_prompts(
-        self,
-        features,
-        frame_idx,
-        num_prompt_pixels,
-        prompt_frame_idx,
-        prompt_masks=None,
-        prompt_boxes=None,
-        prompt_points=None,
-        **kwargs,
-    ):
-        frames = frame_idx[0, prompt_frame_idx[0]]
-        if prompt_masks is not None:
-            counts = prompt_masks[0].flatten(1).sum(dim=1)
-            for frame in frames.unique().tolist():
-                self.encoded_masks.append((frame, counts[frames == frame].tolist()))
-        for kind, prompts in (("box", prompt_boxes), ("point", prompt_points)):
-            if prompts is not None:
-                self.encoded_others += [(kind, values) for values in prompts[0].tolist()]
-        # The tokens say which frame they come from.
-        tokens = (frames + 1.0)[None, :, None, None].expand(-1, -1, num_prompt_pixels, self.num_channels)
-        return UniVSVisualTokens(features=tokens, positions=tokens)
-
-    def compose_visual_prompts(self, clip_features, clip_positions, memory_features, memory_positions):
-        self.memories.append(memory_features[0, :, :, 0].clone())
-        return memory_features
-
-    def decode_clip(
-        self, features, frame_idx, prompts, category_embeddings, use_learnable_queries, self_attention_type
-    ):
-        assert use_learnable_queries == (self.learnable is not None)
-        frames = frame_idx[0].tolist()
-        outputs = [[self.learnable(index, frame) for frame in frames] for index in range(self.num_learnable)]
-        outputs += [[self.script(index, frame) for frame in frames] for index in range(prompts.shape[1])]
-        scores = torch.tensor([self.class_logits] * len(outputs)) if len(category_embeddings) else None
-        if scores is not None:
-            scores = scores.clone()
-            for index in range(self.num_learnable):
-                scores[index, index % scores.shape[1]] = 6.0
-        return UniVSForVideoSegmentationOutput(
-            class_queries_logits=None if scores is None else scores[None],
-            masks_queries_logits=torch.stack([torch.stack([o[0] for o in row]) for row in outputs])[None],
-            query_embeddings=torch.stack([torch.stack([o[1] for o in row]) for row in outputs])[None],
-        )
-
-
-def box_logits(top, bottom, left, right, inside=4.0):
-    """Stride-4 logits of a box given in units of stride-4 pixels."""
-    logits = torch.full((8, 16), -4.0)
-    logits[top:bottom, left:right] = inside
-    return logits
-
-
-def unit(index, num_channels=32):
-    return F.one_hot(torch.tensor(index), num_channels).float()
-
-
-def padded_mask(top, bottom, left, right):
-    mask = torch.zeros(32, 64)
-    mask[4 * top : 4 * bottom, 4 * left : 4 * right] = 1
-    return mask
-
-
-def run_script(script, masks, length, geometry=None, **settings):
-    """Results of a scripted run with objects annotated by `masks[frame][object id]`, padded size."""
-    geometry = geometry or FrameGeometry((32, 64), (32, 64), (32, 64))
-    config = tiny_config().for_task("vos", **{"num_frames": 3, "num_prompt_pixels": 2, **settings})
-    session = ClipEngine(config, "vos", geometry, UniVSImageProcessor())
-    for frame_idx, frame_masks in masks.items():
-        session.annotate(frame_idx, frame_masks)
-    model = ScriptedModel(script)
-    results = []
-    for _ in range(length):
-        results += session.step(model, torch.zeros(3, 32, 64))
-    return results + session.finish(model), model, session
-
-
-def areas(result):
-    segmentation = result["segmentation"]
-    return {segment["id"]: int((segmentation == segment["id"]).sum()) for segment in result["segments_info"]}
 
 
 # --- formulas
@@ -583,94 +464,3 @@ def test_bad_session_calls(model):
     assert session.finish(model) == []
     with pytest.raises(ValueError, match="finished"):
         session.step(model, torch.zeros(3, 32, 64))
-
-
-# --- recorded runs of the original
-
-
-def original_model(fixture, with_categories):
-    """The model with the fixture's weights, without the text tower, which these runs do not read."""
-    maker = seeded_weights(fixture.find("seeded_weights.py"))
-    seed = fixture.meta["seed"]
-    weights = maker.seeded_state_dict(maker.load_key_map(fixture.find("keymaps/univs_r50_stage3.json")), seed)
-    table = maker.seeded_concept_table(seed) if with_categories else None
-    state_dict, config = convert_state_dict(weights, category_table=table)
-    with torch.device("meta"):
-        model = UniVSForVideoSegmentation(config)
-    missing, unexpected = model.load_state_dict(state_dict, strict=False, assign=True)
-    assert not unexpected and all("text_encoder" in key for key in missing)
-    return model.eval()
-
-
-def agreement(results, fixture):
-    segmentation = torch.stack([result["segmentation"] for result in results])
-    return (segmentation == fixture["final/label_map"].int()).float().mean().item()
-
-
-def test_vss_run_of_the_original(shared_dir):
-    fixture = Fixture(shared_dir / "parity" / "e2e_vss_r50_s2.json")
-    model = original_model(fixture, with_categories=True)
-    pixels, geometry = recorded_frames(fixture, model.config)
-    num_frames = fixture.settings["num_frames"]
-    config = model.config.for_task("vss", num_frames=num_frames, clip_stride=num_frames)
-    embeddings = model.category_embeddings[slice(*fixture.meta["class_slice_of_logits"])]
-    session = ClipEngine(config, "vss", geometry, UniVSImageProcessor(), category_embeddings=embeddings)
-    assert agreement(run_recorded(fixture, model, session, pixels), fixture) >= 0.999
-
-
-@pytest.mark.parametrize("name", ["e2e_vos_r50_s0", pytest.param("long_vos_r50_s0", marks=pytest.mark.slow)])
-def test_vos_run_of_the_original(shared_dir, name):
-    fixture = Fixture(shared_dir / "parity" / f"{name}.json")
-    model = original_model(fixture, with_categories=False)
-    pixels, geometry = recorded_frames(fixture, model.config)
-    config = model.config.for_task(
-        "vos",
-        num_frames=fixture.settings["num_frames"],
-        num_prev_frames_memory=fixture.settings["num_prev_frames_memory"],
-        num_prompt_pixels=fixture.settings["visual_prompt_pixels_per_image"],
-        self_attention_type=fixture.settings["maskdec_self_attn_mask_type"],
-    )
-    session = ClipEngine(
-        config,
-        "vos",
-        geometry,
-        UniVSImageProcessor(),
-        prompt_sampling=RandomTape(fixture, config.num_prompt_pixels),
-    )
-    height, width = geometry.resized_size
-    for entry in fixture.meta["objects_or_expressions"]:
-        mask = torch.zeros(geometry.padded_size)
-        mask[:height, :width] = fixture[f"in/mask_obj{entry['id']}_frame{entry['first_frame']}"]
-        session.annotate(entry["first_frame"], {entry["id"]: mask})
-
-    # State before, and output of, every recorded step: embeddings, prompts, masks.
-    steps = []
-
-    def compare(step, kwargs, outputs):
-        assert step == len(steps) and session.prompt_sampling.remaining == 0
-        prefix = f"step{step:02d}/"
-        prompts = kwargs["prompts"]
-        ours = {
-            "state/embds_last3": session.task._embeddings[:, -3:],
-            "prompt/queries": prompts.queries[0].transpose(0, 1),
-            "prompt/query_pos": prompts.query_positions[0].transpose(0, 1),
-            "out/prompt_masks": outputs.masks_queries_logits[0],
-            "out/prompt_embds": outputs.query_embeddings[0],
-        }
-        steps.append(
-            {
-                key: (value - fixture[prefix + key]).abs().max().item()
-                for key, value in ours.items()
-                if prefix + key in fixture
-            }
-        )
-
-    results = run_recorded(fixture, model, session, pixels, after_decoding=compare)
-    assert agreement(results, fixture) >= 0.999
-    assert session.prompt_sampling.mismatches == 0
-    assert len(steps) == len(fixture.meta["steps"])
-    worst = {key: max(step[key] for step in steps if key in step) for key in steps[2]}
-    assert worst["prompt/queries"] < 1e-3 and worst["prompt/query_pos"] < 1e-3
-    # One bit of an attention mask on the edge moves one clip's queries a little (see the fixtures' notes).
-    assert sorted(step.get("out/prompt_masks", 0.0) for step in steps)[-2] < 1e-3
-    assert worst["state/embds_last3"] < 1e-2
