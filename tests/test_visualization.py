@@ -9,6 +9,7 @@ from PIL import Image
 
 from univs_hf.visualization import (
     contact_sheet,
+    flatten_masks,
     overlay_segmentation,
     save_palette_png,
     segment_color,
@@ -37,10 +38,74 @@ def test_palette_is_that_of_davis(shared_dir):
     np.testing.assert_array_equal(palette[used], entries[used])
 
 
-def test_colors_of_large_ids_are_never_black():
-    assert segment_color(1) == (128, 0, 0)
-    assert segment_color(256) == segment_color(1)
-    assert all(segment_color(segment_id) != (0, 0, 0) for segment_id in range(1, 1024))
+def test_overlay_colors_can_be_told_apart():
+    """Measured in CIELAB, where 2.3 is what an observer just notices; neither dark nor pale."""
+    from univs_hf.visualization import _srgb_to_lab, overlay_colors
+
+    np.testing.assert_allclose(
+        _srgb_to_lab(np.array([[1.0, 1, 1], [1, 0, 0], [0, 0, 1]])),
+        [[100, 0, 0], [53.2, 80.1, 67.2], [32.3, 79.2, -107.9]],
+        atol=0.1,
+    )
+    lab = _srgb_to_lab(overlay_colors() / 255)
+    distances = np.linalg.norm(lab[:, None] - lab[None], axis=-1) + 1000 * np.eye(255)
+    assert distances[:12, :12].min() > 35 and distances[:32, :32].min() > 20 and distances.min() > 5
+    assert lab[:, 0].min() > 45 and lab[:, 0].max() < 90
+
+
+def test_colors_depend_on_the_id_alone(scene):
+    colors = [segment_color(segment_id) for segment_id in range(1, 512)]
+    assert colors[255:] == colors[:256] and len(set(colors)) == 255
+    frame, segmentation = scene
+    both = overlay_segmentation(frame, segmentation, labels=False)
+    alone = overlay_segmentation(frame, np.where(segmentation == 2, 2, 0), labels=False)
+    np.testing.assert_array_equal(both[segmentation == 2], alone[segmentation == 2])
+
+
+def test_flat_map_of_overlapping_masks():
+    masks = np.zeros((3, 4, 6), dtype=bool)
+    masks[0, :2], masks[1, 1:3], masks[2, :, 4:] = True, True, True
+    flat = flatten_masks(masks, ids=[4, 9, 300], scores=[0.5, 0.9, 0.5])
+    assert flat.tolist() == [
+        [4, 4, 4, 4, 4, 4],
+        [9, 9, 9, 9, 9, 9],
+        [9, 9, 9, 9, 9, 9],
+        [0, 0, 0, 0, 300, 300],
+    ]
+    assert flatten_masks(np.zeros((0, 4, 6), bool), [], []).tolist() == np.zeros((4, 6)).tolist()
+
+
+def test_names_do_not_cover_one_another():
+    """Segments one within the other have the same middle; each name is legible all the same."""
+    frame = np.full((240, 320, 3), 100, dtype=np.uint8)
+    masks = np.zeros((3, 240, 320), dtype=bool)
+    for index, border in enumerate((10, 40, 70)):
+        masks[index, border:-border, border:-border] = True
+    boxes = []
+    for count in (1, 2, 3):
+        infos = [{"id": index + 1, "label": "abc", "score": 0.5} for index in range(count)]
+        bare = overlay_segmentation(frame, masks[:count], infos, labels=False)
+        named = overlay_segmentation(frame, masks[:count], infos)
+        # Boxes are filled with the full colour of the segment.
+        boxes.append([(named == segment_color(info["id"])).all(-1) & (bare != named).any(-1) for info in infos])
+    for index in range(3):
+        alone = overlay_segmentation(
+            frame, masks[index : index + 1], [{"id": index + 1, "label": "abc", "score": 0.5}]
+        )
+        expected = (alone == segment_color(index + 1)).all(-1).sum()
+        assert boxes[-1][index].sum() == expected > 100
+
+
+def test_a_long_name_ends_with_an_ellipsis_inside_the_frame():
+    frame = np.full((60, 100, 3), 100, dtype=np.uint8)
+    mask = np.ones((60, 100), int)
+    text = "a man in a red shirt who rides a horse along the beach"
+    short = overlay_segmentation(frame, mask, [{"id": 1, "label": text}])
+    whole = overlay_segmentation(frame, mask, [{"id": 1, "label": text[:10]}])
+    assert (short != whole).any() and short.shape == frame.shape
+    filled = (short == segment_color(1)).all(-1)
+    columns = np.flatnonzero(filled.any(axis=0))
+    assert columns.min() < 8 and columns.max() > 80
 
 
 def test_palette_png_round_trip(scene):
@@ -58,10 +123,12 @@ def test_fill_outline_and_background(scene):
     frame, segmentation = scene
     painted = overlay_segmentation(frame, segmentation, alpha=0.5, outline=2, labels=False)
     assert painted[0, 0].tolist() == [100, 100, 100]
-    assert painted[30, 30].tolist() == [114, 50, 50]
+    fill = np.rint((np.array(segment_color(1)) + 100) / 2).tolist()
+    edge = [(channel + 255) // 2 for channel in segment_color(1)]
+    assert painted[30, 30].tolist() == fill
     # The outline is inside the segment, two pixels wide.
-    assert painted[10, 30].tolist() == painted[11, 30].tolist() == [191, 127, 127]
-    assert painted[12, 30].tolist() == [114, 50, 50] and painted[9, 30].tolist() == [100, 100, 100]
+    assert painted[10, 30].tolist() == painted[11, 30].tolist() == edge
+    assert painted[12, 30].tolist() == fill and painted[9, 30].tolist() == [100, 100, 100]
     assert frame.min() == frame.max() == 100
 
 
@@ -69,13 +136,13 @@ def test_alpha_extremes(scene):
     frame, segmentation = scene
     np.testing.assert_array_equal(overlay_segmentation(frame, segmentation, alpha=0, outline=0, labels=False), frame)
     solid = overlay_segmentation(frame, segmentation, alpha=1, outline=0, labels=False)
-    np.testing.assert_array_equal(solid[segmentation == 2], [[0, 128, 0]] * int((segmentation == 2).sum()))
+    np.testing.assert_array_equal(solid[segmentation == 2], [segment_color(2)] * int((segmentation == 2).sum()))
 
 
 def test_semantic_maps_have_no_background(scene):
     frame, segmentation = scene
     painted = overlay_segmentation(frame, segmentation, background=None, alpha=1, outline=0, labels=False)
-    assert painted[0, 0].tolist() == [128, 0, 0] and painted[20, 20].tolist() == [0, 128, 0]
+    assert tuple(painted[0, 0]) == segment_color(1) and tuple(painted[20, 20]) == segment_color(2)
 
 
 def test_stack_of_masks_equals_label_map(scene):

@@ -62,11 +62,13 @@ class VideoSource:
     Attributes:
         info ([`VideoInfo`]): Size, rate and name.
         path (`Path`, *optional*): The video file, where the frames come from one.
+        start_time (`Fraction`, *optional*): Time of frame 0 in seconds since the file's first frame.
     """
 
     def __init__(self, reader: FrameReader, info: VideoInfo, start: int, stop: int | None, stride: int):
         self.info = info
         self.path: Path | None = getattr(reader, "path", None)
+        self.start_time: Fraction | None = None
         self._reader = reader
         self._start, self._stop, self._stride = start, stop, stride
         self._first_pass: Iterator[NumberedFrame] | None = None
@@ -285,6 +287,7 @@ def open_video(
         name, first[1].shape[0], first[1].shape[1], fps or (own_fps or DEFAULT_FPS) / stride, num_frames, is_image
     )
     video = VideoSource(reader, info, start, stop, stride)
+    video.start_time = first[2]
     video._first_pass = _with_first(first, frames)
     return video
 

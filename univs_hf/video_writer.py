@@ -172,11 +172,12 @@ class VideoWriter:
         if self._sound is not None:
             self._sound_copy = _SoundCopy.begin(self._sound, self._container, self.notes)
 
-    def close(self, path: Path | None = None) -> None:
-        """Finishes the file and moves it to its name.
+    def finish(self, is_part: bool = False) -> None:
+        """Writes the file to its end; it appears with [`~VideoWriter.close`].
 
         Args:
-            path (`Path`, *optional*): Another name in the same folder, for a video that is only a part.
+            is_part (`bool`, *optional*, defaults to `False`): Whether frames are missing at the end, so that the sound
+                is to stop with the last one.
 
         Raises:
             ValueError: If no frame was written.
@@ -184,17 +185,30 @@ class VideoWriter:
         """
         if self._partial is None:
             raise ValueError(f"No frame was written to {self.path}.")
+        if self._container is None:
+            return
+        with self._named_errors():
+            self._container.mux(self._stream.encode(None))
+            if self._sound_copy is not None:
+                ends = self._sound.to_end and not is_part
+                self._sound_copy.copy_until(None if ends else self._next_tick * self._clock + 1 / self.fps)
+            container, self._container = self._container, None
+            container.close()
+
+    def close(self, path: Path | None = None) -> None:
+        """Finishes the file and moves it to its name.
+
+        Args:
+            path (`Path`, *optional*): Another name in the same folder.
+
+        Raises:
+            ValueError: If no frame was written.
+            OSError: If the disk is full, or cannot be written.
+        """
         try:
-            with self._named_errors():
-                if self._container is not None:
-                    self._container.mux(self._stream.encode(None))
-                    if self._sound_copy is not None:
-                        ends = self._sound.to_end and path is None
-                        self._sound_copy.copy_until(None if ends else self._next_tick * self._clock + 1 / self.fps)
-                    self._container.close()
-                    self._container = None
-                os.replace(self._partial, path or self.path)
-                self._partial = None
+            self.finish()
+            os.replace(self._partial, path or self.path)
+            self._partial = None
         finally:
             self.abort()
 

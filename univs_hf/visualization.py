@@ -30,11 +30,64 @@ def segmentation_palette() -> np.ndarray:
     return palette
 
 
+@lru_cache(maxsize=1)
+def overlay_colors() -> np.ndarray:
+    """255 colours that stand out on video and from one another, the first ones most.
+
+    Each is the one farthest, in the perceptual space CIELAB, from all before it, among colours that are neither dark
+    nor pale nor grey.
+
+    Returns:
+        `np.ndarray` of shape (255, 3), dtype `uint8`; read-only.
+    """
+    levels = np.linspace(0, 255, 18).round()
+    candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
+    lab = _srgb_to_lab(candidates / 255)
+    vivid = (lab[:, 0] > 45) & (lab[:, 0] < 90) & (np.hypot(lab[:, 1], lab[:, 2]) > 35)
+    candidates, lab = candidates[vivid], lab[vivid]
+    chosen = [int(np.abs(candidates - (230, 60, 50)).sum(axis=1).argmin())]
+    distance = np.linalg.norm(lab - lab[chosen[0]], axis=1)
+    while len(chosen) < 255:
+        chosen.append(int(distance.argmax()))
+        distance = np.minimum(distance, np.linalg.norm(lab - lab[chosen[-1]], axis=1))
+    colors = candidates[chosen].astype(np.uint8)
+    colors.setflags(write=False)
+    return colors
+
+
+def _srgb_to_lab(colors: np.ndarray) -> np.ndarray:
+    """sRGB (N, 3) in 0..1 to CIELAB of the D65 white point (IEC 61966-2-1, CIE 15)."""
+    linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    ratio = linear @ to_xyz.T / to_xyz.sum(axis=1)
+    root = np.where(ratio > (6 / 29) ** 3, np.cbrt(ratio), ratio / (3 * (6 / 29) ** 2) + 4 / 29)
+    x, y, z = root.T
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
+
+
 def segment_color(segment_id: int) -> tuple[int, int, int]:
-    """Colour of a segment: that of the palette, where ids from 256 on reuse the 255 colours other than black."""
-    index = segment_id if 0 <= segment_id < 256 else (segment_id - 1) % 255 + 1
-    red, green, blue = segmentation_palette()[index].tolist()
+    """Colour of a segment in overlays: decided by its id alone, from 1 on; ids from 256 on use the colours again."""
+    red, green, blue = overlay_colors()[(segment_id - 1) % 255].tolist()
     return red, green, blue
+
+
+def flatten_masks(masks: np.ndarray, ids: Sequence[int], scores: Sequence[float]) -> np.ndarray:
+    """One map of ids from masks that may overlap: where they do, the highest score wins, then the first.
+
+    Args:
+        masks (`np.ndarray` of shape (N, height, width)): Binary masks.
+        ids (sequence of `int`): Their ids.
+        scores (sequence of `float`): Their scores.
+
+    Returns:
+        `np.ndarray` of shape (height, width), dtype `int32`, 0 where no mask is.
+    """
+    masks = np.asarray(masks)
+    segmentation = np.zeros(masks.shape[-2:], dtype=np.int32)
+    # Painted from the last to the first, so that what counts most is on top.
+    for index in sorted(range(len(masks)), key=lambda index: (scores[index], -index)):
+        segmentation[masks[index].astype(bool)] = ids[index]
+    return segmentation
 
 
 def save_palette_png(path: Any, segmentation: np.ndarray) -> None:
@@ -77,7 +130,7 @@ def overlay_segmentation(
         segments_info (sequence of mappings with `id` and optionally `label` and `score`, *optional*):
             What is written on the segments. Without it the ids are.
         background (`int`, *optional*, defaults to 0): Id that is left unpainted; `None` if every id is a segment, as
-            in semantic maps whose classes start at 0 (their colours then start at the palette's second one).
+            in semantic maps whose classes start at 0 (their colours are then those of the ids from 1 on).
         alpha (`float`, *optional*, defaults to 0.5): Opacity of the fill, 0 to 1.
         outline (`int`, *optional*): Width of the outline in pixels; by default it grows with the frame. 0 for none.
         labels (`bool`, *optional*, defaults to `True`): Whether to write names.
@@ -127,11 +180,13 @@ def overlay_segmentation(
     image = Image.fromarray(painted)
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(size=max(10, round(min(height, width) / 30)))
+    taken: list[tuple[int, int, int, int]] = []
     for segment_id, mask in segments:
         anchor = _label_anchor(mask)
         if anchor is not None:
             caption = names.get(segment_id, str(segment_id))
-            _draw_caption(draw, anchor, caption, segment_color(segment_id + color_shift), font, (width, height))
+            color = segment_color(segment_id + color_shift)
+            taken.append(_draw_caption(draw, anchor, caption, color, font, (width, height), taken))
     return np.asarray(image)
 
 
@@ -225,16 +280,41 @@ def _draw_caption(
     color: tuple[int, int, int],
     font: Any,
     size: tuple[int, int],
+    taken: Sequence[tuple[int, int, int, int]] = (),
     centered: bool = True,
-) -> None:
+) -> tuple[int, int, int, int]:
+    """Writes a caption in a box at `anchor`, or near by where boxes in `taken` are in the way; returns its box."""
+    margin = 2
+    caption = _shorten(draw, caption, font, size[0] - 2 * margin)
     left, top, right, bottom = draw.textbbox((0, 0), caption, font=font)
-    text_width, text_height, margin = right - left, bottom - top, 2
+    text_width, text_height = right - left, bottom - top
+    step = text_height + 2 * margin + 1
     x, y = anchor
     if centered:
         x, y = x - text_width // 2, y - text_height // 2
     x = max(margin, min(x, size[0] - text_width - margin))
-    y = max(margin, min(y, size[1] - text_height - margin))
-    draw.rectangle((x - margin, y - margin, x + text_width + margin, y + text_height + margin), fill=color)
+    places = []
+    for shift in (0, -step, step, -2 * step, 2 * step):
+        place_y = max(margin, min(y + shift, size[1] - text_height - margin))
+        places.append((x - margin, place_y - margin, x + text_width + margin, place_y + text_height + margin))
+    box = next((place for place in places if not any(_overlap(place, other) for other in taken)), places[0])
+    draw.rectangle(box, fill=color)
     # Rec. 601 luma decides between black and white text.
     dark = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] < 140
-    draw.text((x - left, y - top), caption, font=font, fill=(255, 255, 255) if dark else (0, 0, 0))
+    ink = (255, 255, 255) if dark else (0, 0, 0)
+    draw.text((box[0] + margin - left, box[1] + margin - top), caption, font=font, fill=ink)
+    return box
+
+
+def _overlap(first: tuple[int, int, int, int], second: tuple[int, int, int, int]) -> bool:
+    return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]
+
+
+def _shorten(draw: ImageDraw.ImageDraw, caption: str, font: Any, width: int) -> str:
+    """The caption, cut with an ellipsis where it is wider than `width` pixels."""
+    if draw.textlength(caption, font=font) <= width:
+        return caption
+    kept = len(caption)
+    while kept > 1 and draw.textlength(caption[:kept].rstrip() + "…", font=font) > width:
+        kept -= 1
+    return caption[:kept].rstrip() + "…"
