@@ -38,7 +38,7 @@ def pyproject(project_root: Path) -> dict:
 def wheel(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from a copy so that nothing is left in the work tree."""
     source = tmp_path_factory.mktemp("source")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "univs_cli.py"):
         shutil.copy(project_root / name, source)
     shutil.copytree(project_root / "univs_hf", source / "univs_hf", ignore=shutil.ignore_patterns("__pycache__"))
     target = tmp_path_factory.mktemp("wheel")
@@ -84,11 +84,12 @@ def test_wheel_holds_code_and_data(wheel: Path, project_root: Path) -> None:
     package = project_root / "univs_hf"
     sources = {path for pattern in ("*.py", "*.json") for path in package.rglob(pattern)}
     expected = {path.relative_to(project_root).as_posix() for path in sources if "__pycache__" not in path.parts}
+    expected.add("univs_cli.py")
     assert any(name.endswith(".json") for name in expected)
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if not name.split("/")[0].endswith(".dist-info")}
         entry_points = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
-        assert "univs = univs_hf.cli:main" in archive.read(entry_points).decode()
+        assert "univs = univs_cli:main" in archive.read(entry_points).decode()
         assert any(name.endswith("licenses/LICENSE") for name in archive.namelist())
     assert held == expected
 

@@ -153,7 +153,8 @@ def overlay_segmentation(
     if outline is None:
         outline = max(1, round(min(height, width) / 300))
     color_shift = 1 if background is None else 0
-    names = {int(info["id"]): _caption(info) for info in segments_info or ()}
+    # The classes of a semantic map have names; objects have ids, too, which tell those of one class apart.
+    names = {int(info["id"]): _caption(info, with_id=background is not None) for info in segments_info or ()}
 
     segments: list[tuple[int, np.ndarray]]
     if segmentation.ndim == 3:
@@ -184,7 +185,7 @@ def overlay_segmentation(
     for segment_id, mask in segments:
         anchor = _label_anchor(mask)
         if anchor is not None:
-            caption = names.get(segment_id, str(segment_id))
+            caption = names.get(segment_id, f"#{segment_id}")
             color = segment_color(segment_id + color_shift)
             taken.append(_draw_caption(draw, anchor, caption, color, font, (width, height), taken))
     return np.asarray(image)
@@ -229,9 +230,13 @@ def contact_sheet(
     return np.asarray(sheet)
 
 
-def _caption(info: Mapping[str, Any]) -> str:
-    caption = str(info.get("label") or info["id"])
-    return caption if info.get("score") is None else f"{caption} {float(info['score']):.2f}"
+def _caption(info: Mapping[str, Any], with_id: bool) -> str:
+    segment_id, label = f"#{info['id']}", str(info.get("label") or info["id"])
+    if label == str(info["id"]):
+        label = segment_id
+    elif with_id:
+        label = f"{label} {segment_id}"
+    return label if info.get("score") is None else f"{label}  {float(info['score']):.2f}"
 
 
 def _inner_outline(mask: np.ndarray, width: int) -> np.ndarray:
