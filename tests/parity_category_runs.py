@@ -180,7 +180,11 @@ class Watch:
 
     def note_memory(self, step: int) -> None:
         """The prompt memory: of the recorded slots, those that are read, which alone are kept here."""
-        parts = self.engine.task.prompt_memory.read_memory()
+        prompt_memory = self.engine.task.prompt_memory
+        parts = prompt_memory.read_memory()
+        in_time_order = [
+            1 + frame % prompt_memory.capacity for frame in range(prompt_memory.start, prompt_memory.stop)
+        ]
         for name, part in zip(("feats", "pe"), parts, strict=True):
             slots = part[0].unflatten(1, (-1, self.engine.config.num_prompt_pixels))
             for suffix in ("mean_over_tokens", "tokens_last6"):
@@ -189,10 +193,10 @@ class Watch:
                     continue
                 expected = self.fixture[f"step{step:02d}/{key}"]
                 if suffix == "tokens_last6":
-                    got = slots[:, 1:, self.fixture.meta["memory_tokens_kept"]]
+                    got = slots[:, in_time_order][:, :, self.fixture.meta["memory_tokens_kept"]]
                     expected = expected.transpose(1, 2)
                 else:
-                    got = slots[:, 1:].mean(dim=2)
+                    got = slots[:, in_time_order].mean(dim=2)
                     rows = torch.arange(len(expected))
                     firsts = torch.tensor(self.engine.task.memory.first_frames)
                     if len(rows) == len(slots):

@@ -105,23 +105,20 @@ class EntitySegmentationTask(ClipTask):
             self._found_nothing = clip.previous_stop == 0 and self.memory.num_objects == 0
         self._forget_objects(clip)
         if self.clip_stride >= config.num_frames and self.memory.num_objects:
-            self._carried = self._encode_frames(model, clip, [clip.stop - 1], [clip.num_frames - 1])[0]
+            self._carried = self._encode_frames(model, clip, range(clip.stop - 1, clip.stop))
 
     # --- prompts from the memory
 
     def _make_prompts(self, model: UniVSForVideoSegmentation, clip: Clip) -> UniVSPrompts:
         """Prompts of the known objects, from their masks on the frames that the clip has in common with the last."""
         if self._carried is not None:
-            self.prompt_memory.write(clip.start - 1, *self._carried)
+            self.prompt_memory.write_frames([clip.start - 1], *self._carried)
             self._carried = None
         elif clip.start == self.clip_stride and min(self.memory.first_frames) == 0:
             self._write_first_slots(model, clip)
-        frames = list(range(clip.start, clip.previous_stop))
+        frames = range(clip.start, clip.previous_stop)
         if frames:
-            for frame, tokens in zip(
-                frames, self._encode_frames(model, clip, frames, range(len(frames))), strict=True
-            ):
-                self.prompt_memory.write(frame, *tokens)
+            self.prompt_memory.write_frames(frames, *self._encode_frames(model, clip, frames))
         self.prompt_memory.keep_first(self.memory.first_frames)
         return model.compose_visual_prompts(
             *self.prompt_memory.read_clip(clip.num_frames), *self.prompt_memory.read_memory()
@@ -184,17 +181,20 @@ class EntitySegmentationTask(ClipTask):
         )
 
     def _encode_frames(
-        self, model: UniVSForVideoSegmentation, clip: Clip, frames: Sequence[int], positions: Sequence[int]
-    ) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """Features and positions (N, R, C) of the objects' masks, and which have one (N,), for consecutive frames."""
+        self, model: UniVSForVideoSegmentation, clip: Clip, frames: range
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Features and positions (N, P, R, C) of the objects' masks on frames of the clip; which have one (N, P)."""
         masks = self._padded_masks(frames)
         first = frames[0] - self.memory.start
         boxes = self.memory.boxes[:, first : first + len(frames)]
         recorded = self._recorded_sampling(frames, masks)
-        tokens = self._encode(model, clip, masks, boxes, list(positions), clip.frame_idx, recorded)
-        present = masks.flatten(2).any(dim=2).unbind(dim=1)
-        return list(
-            zip(tokens.features[0].chunk(len(frames)), tokens.positions[0].chunk(len(frames)), present, strict=True)
+        positions = [frame - clip.start for frame in frames]
+        tokens = self._encode(model, clip, masks, boxes, positions, clip.frame_idx, recorded)
+        shape = len(frames), len(masks)
+        return (
+            tokens.features[0].unflatten(0, shape).transpose(0, 1),
+            tokens.positions[0].unflatten(0, shape).transpose(0, 1),
+            masks.flatten(2).any(dim=2),
         )
 
     # --- one clip
