@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from transformers import AutoImageProcessor
 
 import univs_hf  # noqa: F401  registers the classes
-from univs_hf import image_processing_univs
+from univs_hf import mask_resizing_univs
 from univs_hf.image_processing_univs import UniVSImageProcessor, compute_resized_size, split_videos
 
 SMALL = {"shortest_edge": 32, "longest_edge": 64}
@@ -318,7 +318,7 @@ def whole_map(logits: torch.Tensor, original: tuple, resized: tuple, mode: str) 
 @pytest.mark.parametrize("block", [1, 20_000, 2**24])
 @pytest.mark.parametrize(("original", "resized"), CASES)
 def test_post_process_masks_equals_whole_maps(processor, monkeypatch, original, resized, block):
-    monkeypatch.setattr(image_processing_univs, "_CPU_BLOCK_ELEMENTS", block)
+    monkeypatch.setattr(mask_resizing_univs, "_CPU_BLOCK_ELEMENTS", block)
     logits = torch.randn(1, 5, 2, 16, 24, generator=torch.Generator().manual_seed(0))
     (masks,) = processor.post_process_masks(logits, torch.tensor([original]), torch.tensor([resized]), 0.25)
     assert masks.dtype == torch.bool and masks.shape == (5, 2, *original)
@@ -329,7 +329,7 @@ def test_post_process_masks_equals_whole_maps(processor, monkeypatch, original, 
 @pytest.mark.parametrize("block", [1, 100_000, 2**24])
 @pytest.mark.parametrize(("original", "resized"), CASES)
 def test_semantic_segmentation_equals_whole_maps(processor, monkeypatch, original, resized, block):
-    monkeypatch.setattr(image_processing_univs, "_CPU_BLOCK_ELEMENTS", block)
+    monkeypatch.setattr(mask_resizing_univs, "_CPU_BLOCK_ELEMENTS", block)
     generator = torch.Generator().manual_seed(1)
     logits = 3 * torch.randn(2, 7, 3, 16, 24, generator=generator)
     class_logits = torch.randn(2, 7, 4, generator=generator)

@@ -12,20 +12,19 @@ from decisive_model import decisive_model
 from PIL import Image
 from tiny_processor import tiny_processor
 
-from univs_hf import image_segmentation_univs
+from univs_hf import mask_resizing_univs
 from univs_hf.batched_tasks_univs import segment_images, segment_videos
 from univs_hf.feature_extraction_univs import sample_mask_features
 from univs_hf.image_segmentation_univs import (
-    bilinear_axis,
     box_nms,
     boxes_of_masks,
-    nearest_axis,
     prepare_queries,
     resolve_categories,
     segment_semantic,
 )
 from univs_hf.inference_univs import propagate
 from univs_hf.label_sets import load_label_set
+from univs_hf.mask_resizing_univs import bilinear_axis, nearest_axis
 
 HEIGHT, WIDTH = 40, 60  # resized to 32x48, padded to 32x64
 
@@ -146,7 +145,7 @@ def reference_votes(masks, classes, original, resized, temperature):
 @pytest.mark.parametrize("original", [(45, 70), (24, 50), (17, 29)])
 @pytest.mark.parametrize("block", [2**24, 1500])
 def test_semantic_votes_equal_the_plain_computation_in_strips(original, block, monkeypatch) -> None:
-    monkeypatch.setattr(image_segmentation_univs, "_CPU_BLOCK_ELEMENTS", block)
+    monkeypatch.setattr(mask_resizing_univs, "_CPU_BLOCK_ELEMENTS", block)
     generator = torch.Generator().manual_seed(0)
     masks = 3 * torch.randn(7, 8, 16, generator=generator)
     classes = torch.randn(7, 5, generator=generator)

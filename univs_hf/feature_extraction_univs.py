@@ -18,7 +18,7 @@ from PIL import Image
 from transformers.utils import ModelOutput
 
 from .image_processing_univs import UniVSImageProcessor, UniVSProcessedFrame
-from .image_segmentation_univs import bilinear_axis, nearest_axis
+from .mask_resizing_univs import bilinear_axis, nearest_axis
 from .video_io import open_video
 
 if TYPE_CHECKING:

@@ -31,6 +31,8 @@ from .image_segmentation_univs import (
     segment_semantic,
 )
 from .label_sets import LabelSet
+from .mask_resizing_univs import block_elements
+from .semantic_voting_univs import vote_for_classes
 
 _CHANNEL_COUNTS = (1, 3, 4)
 _ACCEPTED_VIDEOS = (
@@ -40,10 +42,6 @@ _ACCEPTED_VIDEOS = (
 )
 # PIL modes that hold more than 8 bits per channel: PIL's conversion to RGB would clip them.
 _DEEP_PIL_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
-
-# Float values that a temporary of the post-processing may hold; the GPU wants larger pieces than the CPU's caches.
-_CPU_BLOCK_ELEMENTS = 2**24
-_ACCELERATOR_BLOCK_ELEMENTS = 2**28
 
 
 class UniVSImageProcessorKwargs(TypedDict, total=False):
@@ -446,7 +444,7 @@ class UniVSImageProcessor(PilBackend):
         """
         padded_size = _padded_size_of(mask_logits, resized_size, padded_size)
         resized = mask_logits.new_empty((len(mask_logits), *original_size), dtype=torch.float32)
-        block = max(_block_elements(mask_logits) // (2 * math.prod(padded_size)), 1)
+        block = max(block_elements(mask_logits) // (2 * math.prod(padded_size)), 1)
         for start in range(0, len(mask_logits), block):
             piece = mask_logits[start : start + block, None].float()
             piece = F.interpolate(piece, size=padded_size, mode="bilinear", align_corners=False)
@@ -523,8 +521,10 @@ class UniVSImageProcessor(PilBackend):
         mask_logits = outputs.masks_queries_logits[:, :num_queries]
         scores = outputs.class_queries_logits[:, :num_queries].float().sigmoid()
         originals, resizeds = _paired_sizes(mask_logits, original_sizes, resized_sizes)
+        for resized in resizeds:
+            _padded_size_of(mask_logits, resized)
         return [
-            _vote_for_classes(*video, quality_high_logit, quality_low_logit)
+            vote_for_classes(*video, quality_high_logit, quality_low_logit)
             for video in zip(mask_logits, scores, originals, resizeds, strict=True)
         ]
 
@@ -757,77 +757,3 @@ def _padded_size_of(
             f"The resized size {tuple(resized_size)} must lie within the padded size {padded} of the mask logits."
         )
     return padded
-
-
-def _block_elements(tensor: torch.Tensor) -> int:
-    return _CPU_BLOCK_ELEMENTS if tensor.device.type == "cpu" else _ACCELERATOR_BLOCK_ELEMENTS
-
-
-def _nearest_counts(source: int, target: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Nearest neighbour of one axis as torch computes it: the source indices used (ascending), for each target pixel
-    the position among them, and how often each is used."""
-    positions = torch.arange(source, dtype=torch.float32, device=device)
-    index = F.interpolate(positions[None, None], size=target, mode="nearest")[0, 0].long()
-    return torch.unique(index, return_inverse=True, return_counts=True)
-
-
-def _vote_for_classes(
-    mask_logits: torch.Tensor,
-    scores: torch.Tensor,
-    original_size: tuple[int, int],
-    resized_size: tuple[int, int],
-    quality_high_logit: float,
-    quality_low_logit: float,
-) -> torch.Tensor:
-    """Class indices (T, H, W) from mask logits (Q, T, h, w) and class scores (Q, K) of one clip."""
-    num_queries, num_frames, height, width = mask_logits.shape
-    _padded_size_of(mask_logits, resized_size)
-    rows, row_of, row_counts = _nearest_counts(resized_size[0], original_size[0], mask_logits.device)
-    columns, column_of, column_counts = _nearest_counts(resized_size[1], original_size[1], mask_logits.device)
-    row_counts, column_counts = row_counts.float(), column_counts.float()
-
-    # Where the wanted rows of the padded map lie between two rows at stride 4 (bilinear, half-pixel centres).
-    source = ((rows + 0.5) / 4 - 0.5).clamp(min=0)
-    upper = source.long().clamp(max=height - 1)
-    lower = (upper + 1).clamp(max=height - 1)
-    share = (source - upper)[:, None]
-    first_row, last_row = upper.tolist(), lower.tolist()
-    all_columns = len(columns) == int(columns[-1]) + 1
-
-    # Strips of wanted rows; masks of Q queries and votes of K classes decide how high a strip may be.
-    strip = max(_block_elements(mask_logits) // (4 * len(columns) * (num_queries + scores.shape[1])), 1)
-
-    def strips(frame: int) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Which of `rows` a strip covers, and the logits (Q, rows, columns) there."""
-        for start in range(0, len(rows), strip):
-            covered = slice(start, start + strip)
-            top, bottom = first_row[start], last_row[min(start + strip, len(rows)) - 1] + 1
-            piece = mask_logits[:, frame, top:bottom].float()
-            # Columns first, on the few rows at stride 4; the height stays as it is.
-            size = (bottom - top, 4 * width)
-            piece = F.interpolate(piece[None], size=size, mode="bilinear", align_corners=False)[0]
-            piece = piece[..., : len(columns)] if all_columns else piece.index_select(2, columns)
-            above, below = (piece.index_select(1, index[covered] - top) for index in (upper, lower))
-            yield covered, torch.lerp(above, below, share[covered])
-
-    certain = scores.new_zeros(num_queries, dtype=torch.float64)
-    possible = scores.new_zeros(num_queries, dtype=torch.float64)
-    for frame in range(num_frames):
-        for covered, piece in strips(frame):
-            is_above = torch.empty_like(piece)
-            for total, threshold in ((certain, quality_high_logit), (possible, quality_low_logit)):
-                torch.gt(piece, threshold, out=is_above)
-                # Counts of one strip stay far below 2^24, so float32 holds them exactly.
-                total += (is_above @ column_counts @ row_counts[covered]).double()
-    quality = (certain / possible.clamp(min=1)).float()
-    votes_per_query = (scores * quality[:, None]).transpose(0, 1).contiguous()
-
-    labels = mask_logits.new_empty((num_frames, *original_size), dtype=torch.int64)
-    for frame in range(num_frames):
-        frame_labels = labels.new_empty((len(rows), len(columns)))
-        for covered, piece in strips(frame):
-            votes = votes_per_query @ piece.sigmoid_().flatten(1)
-            # Much faster than argmax over a leading dimension.
-            frame_labels[covered] = votes.max(dim=0).indices.view(-1, len(columns))
-        labels[frame] = frame_labels[row_of][:, column_of]
-    return labels

@@ -17,10 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from .label_sets import LabelSet, load_label_set
-
-# Float values that a temporary may hold; the GPU wants larger pieces than the CPU's caches.
-_CPU_BLOCK_ELEMENTS = 2**24
-_ACCELERATOR_BLOCK_ELEMENTS = 2**28
+from .mask_resizing_univs import bilinear_axis, block_elements, nearest_axis
 
 
 class ImageQueries(NamedTuple):
@@ -148,7 +145,7 @@ def segment_semantic(
     masks = masks[..., :resized_width]
 
     per_row = num_queries * resized_width + num_classes * max(resized_width, width)
-    strip = max(_block_elements(weights) // (2 * per_row), 1)
+    strip = max(block_elements(weights) // (2 * per_row), 1)
     result = torch.empty(shape, dtype=dtype, device=device)
     for start in range(0, height, strip):
         rows = slice(start, min(start + strip, height))
@@ -336,29 +333,10 @@ def box_nms(boxes: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor, iou
         keep = settled
 
 
-def bilinear_axis(source: int, target: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Bilinear resize of one axis (half-pixel centres): the two source indices of each target pixel, and the share of
-    the second."""
-    position = (torch.arange(target, device=device) + 0.5) * (source / target) - 0.5
-    position = position.clamp(min=0)
-    first = position.long().clamp(max=source - 1)
-    return first, (first + 1).clamp(max=source - 1), position - first
-
-
-def nearest_axis(source: int, target: int, device: torch.device) -> torch.Tensor:
-    """Source index of each target pixel in a nearest-neighbour resize of one axis, as torch computes it."""
-    positions = torch.arange(source, dtype=torch.float32, device=device)
-    return F.interpolate(positions[None, None], size=target, mode="nearest")[0, 0].long()
-
-
 def _padded_blocks(mask_logits: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
     """Slices of queries with their logits (q, Hp, Wp) float32."""
     size = (4 * mask_logits.shape[-2], 4 * mask_logits.shape[-1])
-    block = max(_block_elements(mask_logits) // (2 * math.prod(size)), 1)
+    block = max(block_elements(mask_logits) // (2 * math.prod(size)), 1)
     for start in range(0, len(mask_logits), block):
         part = slice(start, min(start + block, len(mask_logits)))
         yield part, F.interpolate(mask_logits[None, part].float(), size=size, mode="bilinear", align_corners=False)[0]
-
-
-def _block_elements(tensor: torch.Tensor) -> int:
-    return _CPU_BLOCK_ELEMENTS if tensor.device.type == "cpu" else _ACCELERATOR_BLOCK_ELEMENTS

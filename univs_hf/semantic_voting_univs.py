@@ -1,0 +1,84 @@
+# Copyright 2026 The univs-hf authors. Licensed under the Apache License, Version 2.0.
+"""Video semantic segmentation from the queries of a clip: each votes for its classes (specification B.3, VSS)."""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+
+from .mask_resizing_univs import bilinear_axis, block_elements, nearest_axis
+
+
+def vote_for_classes(
+    mask_logits: torch.Tensor,
+    scores: torch.Tensor,
+    original_size: tuple[int, int],
+    resized_size: tuple[int, int],
+    quality_high_logit: float,
+    quality_low_logit: float,
+) -> torch.Tensor:
+    """Class of every pixel of a clip.
+
+    Args:
+        mask_logits: (Q, T, h, w) at stride 4.
+        scores: (Q, K), class scores in [0, 1].
+        original_size, resized_size: (height, width).
+        quality_high_logit, quality_low_logit: See [`UniVSImageProcessor.post_process_semantic_segmentation`].
+
+    Returns:
+        int64 (T, H, W) class indices.
+    """
+    num_queries, num_frames, height, width = mask_logits.shape
+    rows, row_of, row_counts = _nearest_counts(resized_size[0], original_size[0], mask_logits.device)
+    columns, column_of, column_counts = _nearest_counts(resized_size[1], original_size[1], mask_logits.device)
+    row_counts, column_counts = row_counts.float(), column_counts.float()
+
+    # Where the wanted rows of the padded map lie between two rows at stride 4.
+    upper, lower, share = (line[rows] for line in bilinear_axis(height, 4 * height, mask_logits.device))
+    share = share[:, None]
+    first_row, last_row = upper.tolist(), lower.tolist()
+    all_columns = len(columns) == int(columns[-1]) + 1
+
+    # Strips of wanted rows; masks of Q queries and votes of K classes decide how high a strip may be.
+    strip = max(block_elements(mask_logits) // (4 * len(columns) * (num_queries + scores.shape[1])), 1)
+
+    def strips(frame: int) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Which of `rows` a strip covers, and the logits (Q, rows, columns) there."""
+        for start in range(0, len(rows), strip):
+            covered = slice(start, start + strip)
+            top, bottom = first_row[start], last_row[min(start + strip, len(rows)) - 1] + 1
+            piece = mask_logits[:, frame, top:bottom].float()
+            # Columns first, on the few rows at stride 4; the height stays as it is.
+            size = (bottom - top, 4 * width)
+            piece = F.interpolate(piece[None], size=size, mode="bilinear", align_corners=False)[0]
+            piece = piece[..., : len(columns)] if all_columns else piece.index_select(2, columns)
+            above, below = (piece.index_select(1, index[covered] - top) for index in (upper, lower))
+            yield covered, torch.lerp(above, below, share[covered])
+
+    certain = scores.new_zeros(num_queries, dtype=torch.float64)
+    possible = scores.new_zeros(num_queries, dtype=torch.float64)
+    for frame in range(num_frames):
+        for covered, piece in strips(frame):
+            is_above = torch.empty_like(piece)
+            for total, threshold in ((certain, quality_high_logit), (possible, quality_low_logit)):
+                torch.gt(piece, threshold, out=is_above)
+                # Counts of one strip stay far below 2^24, so float32 holds them exactly.
+                total += (is_above @ column_counts @ row_counts[covered]).double()
+    quality = (certain / possible.clamp(min=1)).float()
+    votes_per_query = (scores * quality[:, None]).transpose(0, 1).contiguous()
+
+    labels = mask_logits.new_empty((num_frames, *original_size), dtype=torch.int64)
+    for frame in range(num_frames):
+        frame_labels = labels.new_empty((len(rows), len(columns)))
+        for covered, piece in strips(frame):
+            votes = votes_per_query @ piece.sigmoid_().flatten(1)
+            # Much faster than argmax over a leading dimension.
+            frame_labels[covered] = votes.max(dim=0).indices.view(-1, len(columns))
+        labels[frame] = frame_labels[row_of][:, column_of]
+    return labels
+
+
+def _nearest_counts(source: int, target: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Nearest neighbour of one axis as torch computes it: the source indices used (ascending), for each target pixel
+    the position among them, and how often each is used."""
+    return torch.unique(nearest_axis(source, target, device), return_inverse=True, return_counts=True)
