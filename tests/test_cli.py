@@ -4,6 +4,8 @@
 import errno
 import json
 import os
+import re
+import shlex
 import signal
 import struct
 import subprocess
@@ -815,3 +817,28 @@ def test_demo(tmp_path, project_root):
         results = check_output(tmp_path / f"shapes-{task}.mp4", tmp_path / f"shapes-{task}.json", (180, 320), 24, 12)
         assert str(tmp_path / f"shapes-{task}.mp4") in done.stdout
     assert {entry["id"] for entry in results["frames"][0]["segments"]} == {1, 2, 3}
+
+
+def test_commands_of_the_readme(capsys, tmp_path, model_dir, clip, project_root, monkeypatch):
+    """Each runs as it stands, in a folder with the files that it names."""
+    readme = (project_root / "README.md").read_text()
+    commands = re.findall(r"^univs (segment .*)$", readme, flags=re.M)
+    assert {re.search(r"--task (\w+)", command)[1] for command in commands} == set(TASK_OPTIONS)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "DIR").symlink_to(model_dir)
+    (tmp_path / "frames").mkdir()
+    scale = 3
+    with VideoWriter("video.mp4", fps=FPS) as writer:
+        for index, frame in enumerate(open_video(clip[0])):
+            large = frame.repeat(scale, axis=0).repeat(scale, axis=1)
+            writer.write(large)
+            Image.fromarray(large).save(tmp_path / "frames" / f"{index:05d}.jpg")
+    for name in ("first_frame.png", "later.png"):
+        save_palette_png(name, clip[2].repeat(scale, axis=0).repeat(scale, axis=1))
+    for command in commands:
+        assert main([*shlex.split(command), "--quiet"]) == 0, command
+        outputs = re.findall(r"--(?:out|png|sheet) (\S+)", command)
+        assert outputs or "--json -" in command
+        assert all((tmp_path / name).exists() for name in outputs)
+    captured = capsys.readouterr()
+    assert captured.err == "" and len(captured.out.splitlines()) == NUM_FRAMES

@@ -3,8 +3,8 @@
 
 A session's memory is a handful of plain objects of this package around tensors. Tensors and arrays go to a file of
 PyTorch that is read with `weights_only`; the objects around them are pickled, and read back by an unpickler that makes
-nothing but what this package defines for inference and a few containers, so that a state file of doubtful origin cannot
-run code.
+nothing but what this package defines for inference and a few containers, so that a state file of doubtful origin
+cannot run code.
 """
 
 from __future__ import annotations
