@@ -15,7 +15,8 @@ from tiny_processor import text_config, tiny_processor
 from univs_hf import UniVSForVideoSegmentation, UniVSInferenceSession, UniVSProcessor
 from univs_hf.clip_engine_univs import TASKS, FeatureWindow
 from univs_hf.configuration_univs import TASK_PRESETS
-from univs_hf.inference_univs import image_processor_for
+from univs_hf.inference_univs import embed_categories, image_processor_for
+from univs_hf.label_sets import COMBINED_TABLE_ROWS, LabelSet, load_label_set
 from univs_hf.modeling_univs import UniVSFrameFeatures
 from univs_hf.rle import decode_mask
 
@@ -245,6 +246,29 @@ def test_open_vocabulary_and_label_sets(model: UniVSForVideoSegmentation, proces
     assert len(session.engine.category_names) == 25
 
 
+def test_things_and_stuff(model: UniVSForVideoSegmentation, processor: UniVSProcessor) -> None:
+    session = processor.init_video_session(make_video(4), task="vps", class_score_threshold=0.0)
+    processor.set_categories(session, ["person", "grass"], thing_flags=[True, False])
+    for result in model.propagate_in_video_iterator(session):
+        for segment in result["segments_info"]:
+            assert segment["is_thing"] == (segment["label"] == "person")
+    assert session.engine.thing_flags == [True, False]
+    processor_session = processor.init_video_session(make_video(1), task="vps")
+    processor.set_categories(processor_session, "vipseg")
+    list(model.propagate_in_video_iterator(processor_session))
+    flags = processor_session.engine.thing_flags
+    assert len(flags) == 124 and any(flags) and not all(flags)
+
+
+def test_a_label_set_of_the_users_own_is_embedded_by_its_names(processor: UniVSProcessor) -> None:
+    own = LabelSet(**{**vars(load_label_set("ovis")), "name": "mine"})
+    model = tiny_model(text_config=text_config(), num_category_embeddings=COMBINED_TABLE_ROWS)
+    table, names = embed_categories(model, processor, "ovis")
+    assert not table.any() and len(names) == 25, "a published set is read from the model's table"
+    embeddings, names = embed_categories(model, processor, own)
+    assert embeddings.any() and len(names) == 25
+
+
 def test_expressions_are_embedded_once_and_cleaned(
     model: UniVSForVideoSegmentation, processor: UniVSProcessor
 ) -> None:
@@ -328,6 +352,7 @@ def test_memory_of_a_2000_frame_video(model: UniVSForVideoSegmentation, processo
         ("refvos", lambda p, s: p.add_text_prompt(s, ["a", "b"], obj_ids=[1, 1]), "each once"),
         ("refvos", lambda p, s: p.add_text_prompt(s, ["a"], obj_ids=[0]), "from 1"),
         ("vss", lambda p, s: p.set_categories(s, "no_such_set"), "no_such_set"),
+        ("vps", lambda p, s: p.set_categories(s, ["a", "b"], thing_flags=[True]), "a flag for each of 2"),
         ("vos", lambda p, s: p.add_inputs_to_inference_session(s, 0, 1), "Exactly one of"),
         ("vos", lambda p, s: p.add_inputs_to_inference_session(s, -1, 1, make_mask()), "a whole number from 0"),
         ("vos", lambda p, s: p.add_inputs_to_inference_session(s, 0, 0, make_mask()), "from 1"),

@@ -23,7 +23,7 @@ from PIL import Image
 from .clip_engine_univs import ClipEngine, Expressions, FrameGeometry, check_task
 from .configuration_univs import UniVSConfig
 from .image_processing_univs import UniVSImageProcessor
-from .label_sets import COMBINED_TABLE_ROWS, LabelSet, load_label_set
+from .label_sets import COMBINED_TABLE_ROWS, LabelSet, is_label_set, load_label_set
 from .video_io import VideoSource, open_video
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ class UniVSInferenceSession:
         self.stuff_objects: set[int] = set()
         self.expressions: dict[int, str] = {}
         self.categories: str | LabelSet | list[str] | None = None
+        self.thing_flags: list[bool] | None = None
         self._first_frame, self._direction = 0, 1
         self._image_processor: UniVSImageProcessor | None = None
 
@@ -150,11 +151,19 @@ class UniVSInferenceSession:
         self.expressions.update(zip(obj_ids, texts, strict=True))
         return obj_ids
 
-    def set_categories(self, categories: str | LabelSet | Sequence[str]) -> None:
+    def set_categories(
+        self, categories: str | LabelSet | Sequence[str], thing_flags: Sequence[bool] | None = None
+    ) -> None:
         """Says which categories to look for: any names, or the name of a label set.
 
+        Args:
+            categories: Names, the name of a label set, or a label set.
+            thing_flags: Per category, whether it is a thing (countable) rather than stuff; by default what the label
+                set says, or things.
+
         Raises:
-            ValueError: If the task takes no categories, it has begun, or there is no such label set.
+            ValueError: If the task takes no categories, it has begun, there is no such label set, or the flags are
+                not as many as the categories.
         """
         if self.task not in (*CATEGORY_TASKS, "pvos"):
             raise ValueError(f"Task {self.task!r} takes no `categories`; tasks {list(CATEGORY_TASKS)} do.")
@@ -165,7 +174,14 @@ class UniVSInferenceSession:
         elif not isinstance(categories, LabelSet):
             self.processor.category_texts(categories)
             categories = list(categories)
+        if thing_flags is not None:
+            count = len(self.processor.category_texts(categories))
+            if len(thing_flags) != count:
+                raise ValueError(
+                    f"`thing_flags` must hold a flag for each of {count} categories, got {thing_flags}."
+                )
         self.categories = categories
+        self.thing_flags = None if thing_flags is None else [bool(flag) for flag in thing_flags]
 
     def remove_object(self, object_id: int) -> None:
         """Stops following an object, given or found. Its id is not used again.
@@ -322,7 +338,7 @@ class UniVSInferenceSession:
         embeddings = names = things = expressions = None
         if self.task in CATEGORY_TASKS or self.categories is not None:
             embeddings, names = embed_categories(model, self.processor, self.categories)
-            things = category_thing_flags(self.categories)
+            things = self.thing_flags or category_thing_flags(self.categories)
         if self.expressions:
             expressions = embed_expressions(model, self.processor, self.expressions)
         engine = ClipEngine(
@@ -419,7 +435,9 @@ def embed_categories(
         return table, [str(model.config.id2label.get(index, index)) for index in range(len(table))]
     if isinstance(categories, (str, LabelSet)):
         label_set = load_label_set(categories) if isinstance(categories, str) else categories
-        if table is not None and len(table) == COMBINED_TABLE_ROWS:
+        # A label set of the user's own has no rows in the published table.
+        is_published = is_label_set(label_set.name) and load_label_set(label_set.name) == label_set
+        if is_published and table is not None and len(table) == COMBINED_TABLE_ROWS:
             return table[slice(*label_set.rows)], label_set.labels
         texts, names = label_set.texts, label_set.labels
     else:

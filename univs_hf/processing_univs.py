@@ -383,10 +383,20 @@ class UniVSProcessor(ProcessorMixin):
         return inference_session.add_expressions([text] if isinstance(text, str) else text, obj_ids)
 
     def set_categories(
-        self, inference_session: UniVSInferenceSession, categories: str | LabelSet | Sequence[str]
+        self,
+        inference_session: UniVSInferenceSession,
+        categories: str | LabelSet | Sequence[str],
+        thing_flags: Sequence[bool] | None = None,
     ) -> None:
-        """Says which categories to look for: any names (open vocabulary) or the name of a label set."""
-        inference_session.set_categories(categories)
+        """Says which categories to look for: any names (open vocabulary) or the name of a label set.
+
+        Args:
+            inference_session: The session.
+            categories: Names, the name of a label set, or a label set.
+            thing_flags: Per category, whether it is a thing rather than stuff; by default what the label set says, or
+                things.
+        """
+        inference_session.set_categories(categories, thing_flags)
 
     def post_process_video(self, results: Iterable[dict[str, Any]], rle: bool = False) -> Iterator[dict[str, Any]]:
         """Results of a session with one mask per segment, whatever the task.
