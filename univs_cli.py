@@ -189,3 +189,7 @@ def _segment(args: argparse.Namespace) -> int:
     from univs_hf.segment_command import run_segment
 
     return run_segment(args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

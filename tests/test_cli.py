@@ -95,7 +95,10 @@ def test_semantic_segmentation(capsys, tmp_path, model_dir, clip):
 def test_object_segmentation(capsys, tmp_path, model_dir, clip):
     out, results_path = tmp_path / "out.mkv", tmp_path / "results.json"
     options = ("--model", model_dir, "--task", "vos", "--mask", clip[1], "--out", out, "--json", results_path)
-    assert segment(capsys, clip[0], *options, "--max-frames", 4, "--clip-length", 2, "--fps", 5) == (0, "")
+    assert segment(capsys, clip[0], *options, "--max-frames", 4, "--clip-length", 2, "--fps", 5, "--no-labels") == (
+        0,
+        "",
+    )
     results = check_output(out, results_path, (HEIGHT, WIDTH), 4, 5)
     first = {entry["id"]: entry["mask"] for entry in results["frames"][0]["segments"]}
     for object_id in (1, 2):
@@ -104,7 +107,7 @@ def test_object_segmentation(capsys, tmp_path, model_dir, clip):
     # The first frame of the overlay differs from the video where the objects are, and only there.
     plain, painted = (next(iter(open_video(path))).astype(int) for path in (clip[0], out))
     changed = np.abs(plain - painted).max(axis=-1) > 40
-    assert changed[clip[2] > 0].mean() > 0.6 and changed[clip[2] == 0].mean() < 0.2
+    assert changed[clip[2] > 0].mean() > 0.6 and changed[clip[2] == 0].mean() < 0.15
 
 
 @pytest.mark.parametrize("task", ["vss", "vos"])
@@ -309,6 +312,8 @@ def test_options_that_cannot_be_used(tmp_path, rejected, clip):
     rejected("must hold letters", "--categories", "cat,2", task="vss")
     rejected("carries no categories", task="vss")
     rejected("nothing to write", *mask, out=None)
+    rejected("is the input", *mask, "--overwrite", out=clip[0])
+    rejected("is the input", *mask, "--overwrite", "--png", clip[0].parent, video=clip[0].parent)
     rejected("accepted are", *mask, out=tmp_path / "out.txt")
     rejected("nowhere", *mask, out=tmp_path / "nowhere" / "out.mp4")
     rejected("is an image", *mask, out=tmp_path / "out.png")
@@ -559,6 +564,41 @@ def test_second_interruption_does_not_wait(capsys, tmp_path, model_dir, clip, mo
     results = read_results(tmp_path / "out.json")["frames"]
     assert segment(capsys, clip[0], *options, "--overwrite") == (0, "")
     np.testing.assert_equal(results, read_results(tmp_path / "out.json")["frames"])
+
+
+def test_interruption_before_the_first_step(capsys, tmp_path, model_dir, clip, monkeypatch):
+    """While the model loads there is nothing to wait for, and nothing to keep."""
+
+    def load(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("univs_hf.segment_command.load_model", load)
+    options = ("--model", model_dir, "--task", "vos", "--mask", clip[1], "--png", tmp_path / "png")
+    handler = signal.getsignal(signal.SIGTERM)
+    status, error = segment(capsys, clip[0], *options, "--out", tmp_path / "out.mp4")
+    assert (status, error) == (130, "univs segment: interrupted, nothing was written\n")
+    assert os.listdir(tmp_path) == [] and signal.getsignal(signal.SIGTERM) == handler
+
+
+def test_folder_of_somebody_else(capsys, tmp_path, model_dir, clip):
+    (tmp_path / "out.mp4.run").mkdir()
+    (tmp_path / "out.mp4.run" / "mine").touch()
+    options = ("--model", model_dir, "--task", "vos", "--mask", clip[1], "--out", tmp_path / "out.mp4", "--overwrite")
+    status, error = segment(capsys, clip[0], *options)
+    assert status == 2 and "is something else" in error and os.listdir(tmp_path / "out.mp4.run") == ["mine"]
+
+
+def test_reader_of_the_lines_that_goes_away(tmp_path, project_root, model_dir, clip):
+    command = [sys.executable, "-m", "univs_cli", "segment", clip[0], "--model", model_dir, "--task", "vos", "--mask",
+               clip[1], "--json", "-", "--quiet"]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(project_root), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    process.stdout.close()
+    error = process.stderr.read()
+    assert process.wait(timeout=120) == 2
+    assert error == "univs segment: error: nobody reads the output any more\n"
 
 
 def test_resume_without_a_checkpoint_begins_again(capsys, tmp_path, model_dir, clip, monkeypatch):

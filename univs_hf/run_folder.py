@@ -60,6 +60,8 @@ class RunFolder:
             ValueError: If the run was asked for something else.
         """
         if not resume:
+            if self.path.exists() and not (self.path / "run.json").is_file():
+                raise FileExistsError(f"{self.path}, where the run is to be kept, exists and is something else.")
             if self.path.exists() and not overwrite:
                 raise FileExistsError(
                     f"{self.path} holds an interrupted run: give --resume to go on with it, or --overwrite to begin "

@@ -72,6 +72,7 @@ def run_segment(args: argparse.Namespace) -> int:
     """
     categories = _check_arguments(args)
     with ExitStack() as stack:
+        interruptions = stack.enter_context(_Interruptions())
         video = stack.enter_context(
             open_video(
                 args.video,
@@ -98,8 +99,8 @@ def run_segment(args: argparse.Namespace) -> int:
         else:
             session = _new_session(args, model, processor, prompts, categories)
             begin = Progressed()
-        run = _Run(args, video, folder, outputs, model, session)
-        return run.go(begin)
+        interruptions.wait_for_step = True
+        return _Run(args, video, folder, outputs, model, session).go(begin, interruptions)
 
 
 @dataclass(frozen=True)
@@ -139,33 +140,32 @@ class _Run:
         self._waiting: deque[tuple[np.ndarray, Fraction | None]] = deque()
         self._last_checkpoint = time.monotonic()
 
-    def go(self, begin: Progressed) -> int:
+    def go(self, begin: Progressed, interruptions: _Interruptions) -> int:
         """Runs from where the session is; returns the exit status."""
-        with _interruptions() as interrupted:
+        if self.folder is not None:
+            if begin.given:
+                self.folder.resume(begin.finished)
+            else:
+                self.folder.begin()
+        try:
+            with _progress_bar(self.video, self.args.quiet, begin.finished) as advance:
+                complete = self._run(begin, interruptions, advance)
+            if not complete:
+                return self._stop(interruptions.received[0], begin)
+            self._finish()
+        except KeyboardInterrupt:
+            # The second one, which does not wait. What the last checkpoint has kept stays.
             if self.folder is not None:
-                if begin.given:
-                    self.folder.resume(begin.finished)
-                else:
-                    self.folder.begin()
-            try:
-                with _progress_bar(self.video, self.args.quiet, begin.finished) as advance:
-                    complete = self._run(begin, interrupted, advance)
-                if not complete:
-                    return self._stop(interrupted[0], begin)
-                self._finish()
-            except KeyboardInterrupt:
-                # The second one, which does not wait. What the last checkpoint has kept stays.
-                if self.folder is not None:
-                    self.folder.close()
-                    raise KeyboardInterrupt(self._how_to_resume()) from None
-                raise
-            except BaseException:
-                if self.folder is not None:
-                    self.folder.remove()
-                raise
+                self.folder.close()
+                raise KeyboardInterrupt(self._how_to_resume()) from None
+            raise
+        except BaseException:
+            if self.folder is not None:
+                self.folder.remove()
+            raise
         return 0
 
-    def _run(self, begin: Progressed, interrupted: list[int], advance: Callable[[], None]) -> bool:
+    def _run(self, begin: Progressed, interruptions: _Interruptions, advance: Callable[[], None]) -> bool:
         """Gives all frames to the session; returns whether it came to the end."""
         info = self.video.info
         overlapping = self.args.task in _OVERLAPPING_TASKS
@@ -181,7 +181,7 @@ class _Run:
                 self._take(self.session.step(self.model, frame), advance)
                 if self.folder is not None and time.monotonic() - self._last_checkpoint > self.args.checkpoint:
                     self._checkpoint()
-            if interrupted:
+            if interruptions.received:
                 return False
         self._take(self.session.finish(self.model), advance)
         return True
@@ -270,6 +270,10 @@ def _check_arguments(args: argparse.Namespace) -> str | list[str] | None:
         raise ValueError("nothing to write: give --out, --json, --png or --sheet")
     if args.resume and all(value is None for value in (args.out, args.png, args.sheet)) and args.json == "-":
         raise ValueError("--resume needs an output file; there is nothing to go on with after --json - alone")
+    source = Path(args.video).absolute()
+    for path in (args.out, None if args.json in (None, "-") else Path(args.json), args.png, args.sheet):
+        if path is not None and path.absolute().resolve() == source.resolve():
+            raise ValueError(f"{path} is the input; the output must be another file")
     if not 0 <= args.alpha <= 1:
         raise ValueError(f"--alpha must be in 0..1, got {args.alpha}")
     for option, value, least in (
@@ -425,27 +429,38 @@ def _make_outputs(args: argparse.Namespace, video: VideoSource) -> Outputs:
     return outputs
 
 
-@contextmanager
-def _interruptions() -> Iterator[list[int]]:
-    """Collects Ctrl-C and the request to terminate, so that a step is finished first; the second comes through."""
-    received: list[int] = []
+class _Interruptions:
+    """Makes Ctrl-C and the request to terminate (SIGTERM) end a run in an orderly way.
 
-    def note(number: int, frame: Any) -> None:
-        received.append(number)
-        if len(received) > 1:
+    As a context manager. Before the first step both raise `KeyboardInterrupt` at once. With `wait_for_step` the first
+    is only noted, so that the step can be finished and its state kept, and the second raises.
+
+    Attributes:
+        received: Numbers of the signals so far.
+        wait_for_step: See above.
+    """
+
+    def __init__(self) -> None:
+        self.received: list[int] = []
+        self.wait_for_step = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Interruptions:
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        except ValueError:
+            # Outside of the main thread Python handles no signals; whoever runs this there takes care of them.
+            pass
+        return self
+
+    def _note(self, number: int, frame: Any) -> None:
+        self.received.append(number)
+        if not self.wait_for_step or len(self.received) > 1:
             raise KeyboardInterrupt
 
-    before = {}
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, note)
-    except ValueError:
-        # Outside of the main thread Python handles no signals; whoever runs this there takes care of them.
-        pass
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
+    def __exit__(self, *exc_info: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
 
 
