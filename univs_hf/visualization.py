@@ -166,11 +166,10 @@ def overlay_segmentation(
         present = np.unique(segmentation).tolist()
         segments = [(segment_id, segmentation == segment_id) for segment_id in present if segment_id != background]
 
-    canvas = frame.astype(np.float32)
-    for segment_id, mask in segments:
-        color = np.asarray(segment_color(segment_id + color_shift), dtype=np.float32)
-        canvas[mask] = canvas[mask] * (1 - alpha) + color * alpha
-    painted = np.rint(canvas).astype(np.uint8)
+    if segmentation.ndim == 3:
+        painted = _fill_masks(frame, segments, color_shift, alpha)
+    else:
+        painted = _fill_map(frame, segmentation, [segment_id for segment_id, _ in segments], color_shift, alpha)
     # Outlines come after all fills, so that an overlapping fill does not hide them.
     if outline:
         for segment_id, mask in segments:
@@ -189,6 +188,37 @@ def overlay_segmentation(
             color = segment_color(segment_id + color_shift)
             taken.append(_draw_caption(draw, anchor, caption, color, font, (width, height), taken))
     return np.asarray(image)
+
+
+def _fill_masks(
+    frame: np.ndarray, segments: Sequence[tuple[int, np.ndarray]], color_shift: int, alpha: float
+) -> np.ndarray:
+    """Fills masks one after the other; where they overlap the colours mix."""
+    painted = frame.astype(np.float32)
+    for segment_id, mask in segments:
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if len(rows):
+            box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+            fill = np.asarray(segment_color(segment_id + color_shift), dtype=np.float32) * alpha
+            part = painted[box]
+            np.copyto(part, part * (1 - alpha) + fill, where=mask[box][..., None])
+    return np.rint(painted).astype(np.uint8)
+
+
+def _fill_map(
+    frame: np.ndarray, segmentation: np.ndarray, ids: Sequence[int], color_shift: int, alpha: float
+) -> np.ndarray:
+    """Fills the segments of a map, all in one pass over the frame."""
+    lowest = int(segmentation.min())
+    table = np.zeros((int(segmentation.max()) - lowest + 1, 3), dtype=np.float32)
+    weights = np.zeros((len(table), 1), dtype=np.float32)
+    for segment_id in ids:
+        table[segment_id - lowest] = segment_color(segment_id + color_shift)
+        weights[segment_id - lowest] = alpha
+    index = segmentation - lowest
+    weight = weights.take(index, axis=0)
+    fill = (table * weights).take(index, axis=0)
+    return np.rint(frame * (1 - weight) + fill).astype(np.uint8)
 
 
 def contact_sheet(
