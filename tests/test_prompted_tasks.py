@@ -627,6 +627,35 @@ def test_referring_needs_expressions(model):
         ClipEngine(config, "refvos", GEOMETRY, UniVSImageProcessor())
 
 
+# --- types
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("mode", ["prompt", "learn", "prompt+learn"])
+def test_half_precision(dtype, mode):
+    model = tiny_model(num_frames=3, text_config=text_config()).to(dtype)
+    for task in ("pvos", "refvos"):
+        config = model.config.for_task(task, num_frames=3, num_prompt_pixels=4, query_mode=mode)
+        engine = ClipEngine(
+            config,
+            task,
+            GEOMETRY,
+            UniVSImageProcessor(),
+            category_embeddings=torch.randn(3, 16).to(dtype),
+            thing_flags=[True, False, True],
+            expressions=expressions_of(2) if task == "refvos" else None,
+        )
+        if task == "pvos":
+            engine.annotate(0, {1: padded_mask(1, 4, 2, 5)})
+            engine.add_object_boxes(0, {2: (20, 4, 40, 26)})
+            engine.add_object_points(1, {3: (40, 20)})
+            engine.task.set_object_categories({1: 0, 2: 1})
+        results = []
+        for index in range(5):
+            results += engine.step(model, torch.randn(3, 32, 64, generator=torch.Generator().manual_seed(index)))
+        assert len(results + engine.finish(model)) == 5
+
+
 # --- bounded state
 
 

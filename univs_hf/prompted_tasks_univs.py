@@ -232,6 +232,8 @@ class ObjectSegmentationTask(PromptedTask):
     def _drop_objects(self, clip: Clip) -> None:
         """Objects unseen for long leave, and those that are least sure if there are too many (off by default)."""
         config = self.engine.config
+        if config.max_inactive_frames is None and config.max_objects is None:
+            return
         # A prompt that is still to come keeps its object.
         inputs = (self.engine.annotations, self.engine.visual_inputs)
         prompted = {index for kind in inputs for entries in kind.values() for index in entries}
