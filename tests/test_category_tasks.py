@@ -12,6 +12,7 @@ from tiny_config import tiny_config, tiny_model
 from tiny_processor import text_config, tiny_processor
 
 from univs_hf.clip_engine_univs import ClipEngine, FrameGeometry
+from univs_hf.clip_tasks_univs import count_pixels
 from univs_hf.entity_memory_univs import (
     bi_softmax,
     box_iou_overlaps,
@@ -178,6 +179,14 @@ def test_enlarging_and_going_back_is_one_filter():
     expected = F.interpolate(enlarged, size=(8, 16), mode="bilinear", align_corners=False)
     torch.testing.assert_close(enlarged_and_back(logits), expected, atol=1e-6, rtol=1e-6)
     assert enlarged_and_back(logits[:0]).shape == (0, 3, 8, 16)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 7), (2, 4, 32, 64), (1, 3), (4, 2040), (2, 5, 100, 41), (0, 3, 5)])
+def test_pixels_are_counted(shape):
+    masks = torch.rand(shape, generator=torch.Generator().manual_seed(0)) < 0.6
+    assert count_pixels(masks).tolist() == [int(mask.sum()) for mask in masks]
+    assert count_pixels(torch.ones(shape, dtype=torch.bool)).tolist() == [math.prod(shape[1:])] * shape[0]
+    assert count_pixels(masks[..., 1:]).tolist() == [int(mask[..., 1:].sum()) for mask in masks]
 
 
 def test_bi_softmax_is_the_mean_of_both_directions():

@@ -74,7 +74,7 @@ class SemanticSegmentationTask(ClipTask):
             "segmentation": segmentation,
             "segments_info": [
                 {"id": label, "label_id": label, "label": names[label], "score": None}
-                for label in torch.unique(segmentation).tolist()
+                for label in torch.bincount(segmentation.flatten()).nonzero()[:, 0].tolist()
             ],
         }
 
@@ -210,9 +210,9 @@ class PanopticSegmentationTask(EntitySegmentationTask):
 
     def _choose_detections(
         self, logits: torch.Tensor, scores: torch.Tensor, quality: torch.Tensor, first_clip: bool
-    ) -> torch.Tensor:
+    ) -> torch.Tensor | slice:
         if not first_clip:
-            return torch.arange(len(logits), device=logits.device)
+            return slice(None)
         config = self.engine.config
         best, labels = scores.max(dim=1)
         count = min(config.max_first_clip_things + config.max_first_clip_stuff, len(best))
@@ -244,16 +244,15 @@ class PanopticSegmentationTask(EntitySegmentationTask):
         memory = self.memory
         start, num_frames = memory.start, stop - memory.start
         if memory.num_objects:
-            maps, segments = self._merge(memory.logits[:, :num_frames])
+            maps, infos = self._merge(memory.logits[:, :num_frames])
         else:
             maps = torch.zeros(num_frames, *self.engine.geometry.original_size, dtype=torch.int32)
-            segments = {}
-        for position, segmentation in enumerate(maps):
-            present = torch.unique(segmentation).tolist()
+            infos = [[] for _ in range(num_frames)]
+        for position, (segmentation, segments) in enumerate(zip(maps, infos, strict=True)):
             self._results[start + position] = {
                 "frame_idx": start + position,
                 "segmentation": segmentation,
-                "segments_info": [dict(segments[segment]) for segment in present if segment != 0],
+                "segments_info": segments,
             }
         memory.drop_frames(stop)
 
@@ -262,14 +261,14 @@ class PanopticSegmentationTask(EntitySegmentationTask):
         geometry = self.engine.geometry
         return geometry.to_original(geometry.to_padded(logits[:, None])[:, 0])
 
-    def _merge(self, logits: torch.Tensor) -> tuple[torch.Tensor, dict[int, dict[str, Any]]]:
+    def _merge(self, logits: torch.Tensor) -> tuple[torch.Tensor, list[list[dict[str, Any]]]]:
         """Panoptic maps of a window.
 
         Args:
             logits (`torch.Tensor` of shape (N, F, h4, w4)): Sums of mask logits.
 
         Returns:
-            Segment ids, int32 (F, H, W) on the CPU, and per segment id what is to be reported of it.
+            Segment ids, int32 (F, H, W) on the CPU, and per frame what is to be reported of its segments.
         """
         config, memory, num_objects = self.engine.config, self.memory, len(logits)
         frames = logits.unbind(dim=1)
@@ -285,8 +284,8 @@ class PanopticSegmentationTask(EntitySegmentationTask):
         shown = torch.tensor([index in self._thing_segments for index in memory.ids], device=logits.device)
         scores = torch.where(is_thing | shown, scores, scores * config.stuff_score_factor)
 
-        owners = []
-        area = owned_area = visible_area = torch.zeros(num_objects, dtype=torch.int64, device=logits.device)
+        owners, visible_areas = [], []
+        area = owned_area = torch.zeros(num_objects, dtype=torch.int64, device=logits.device)
         for frame in frames:
             full = self._original_logits(frame)
             # In the original, a logit of 0 counts as half sure: on a frame for which nothing has been added to an
@@ -298,15 +297,18 @@ class PanopticSegmentationTask(EntitySegmentationTask):
             area = area + count_pixels(positive)
             owned_area = owned_area + count_owned(owner, num_objects)
             owner = drop_unclaimed(owner, positive)
-            visible_area = visible_area + count_owned(owner, num_objects)
+            visible_areas.append(count_owned(owner, num_objects))
             owners.append(owner)
 
         threshold = torch.where(shown, config.shown_thing_overlap_factor, 1.0) * config.overlap_threshold
-        kept = visible_area > 0
+        visible = torch.stack(visible_areas) > 0  # (F, N)
+        kept = visible.any(dim=0)
         kept &= ~is_thing | (owned_area / area.clamp(min=1) >= threshold)
         table, segments = self._name_segments(kept.tolist(), is_thing.tolist(), labels.tolist(), scores.tolist())
-        table = torch.tensor([*table, 0], dtype=torch.int32, device=logits.device)
-        return table[torch.stack(owners)].cpu(), segments
+        present = [sorted({table[index] for index, seen in enumerate(row) if seen} - {0}) for row in visible.tolist()]
+        ids = torch.tensor([*table, 0], dtype=torch.int32, device=logits.device)
+        maps = ids[torch.stack(owners)].cpu()
+        return maps, [[dict(segments[segment]) for segment in row] for row in present]
 
     def _name_segments(
         self, kept: list[bool], is_thing: list[bool], labels: list[int], scores: list[float]

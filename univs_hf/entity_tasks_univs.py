@@ -172,7 +172,7 @@ class EntitySegmentationTask(ClipTask):
         return model.encode_visual_prompts(
             clip.features,
             frame_idx=frame_idx,
-            prompt_masks=masks.transpose(0, 1).flatten(0, 1)[None].float(),
+            prompt_masks=masks.transpose(0, 1).flatten(0, 1)[None],
             prompt_frame_idx=prompt_frame_idx[None],
             mask_boxes=boxes.reshape(len(masks), -1, 4).transpose(0, 1).flatten(0, 1)[None],
             num_prompt_pixels=self.engine.config.num_prompt_pixels,
@@ -285,7 +285,7 @@ class EntitySegmentationTask(ClipTask):
 
     def _choose_detections(
         self, logits: torch.Tensor, scores: torch.Tensor, quality: torch.Tensor, first_clip: bool
-    ) -> torch.Tensor:
+    ) -> torch.Tensor | slice:
         """Indices (M,) of the detections to look at, given all (Q, T, h4, w4), (Q, K) and (Q,)."""
         raise NotImplementedError
 
