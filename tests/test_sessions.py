@@ -260,6 +260,21 @@ def test_things_and_stuff(model: UniVSForVideoSegmentation, processor: UniVSProc
     assert len(flags) == 124 and any(flags) and not all(flags)
 
 
+def test_objects_of_pvos_may_be_stuff(model: UniVSForVideoSegmentation, processor: UniVSProcessor) -> None:
+    def run_with(categories: list[str | int] | None) -> list[dict[str, Any]]:
+        session = processor.init_video_session(make_video(5), task="pvos")
+        processor.set_categories(session, ["person", "grass"], thing_flags=[True, False])
+        masks = [make_mask(), make_mask(18, 32)]
+        processor.add_inputs_to_inference_session(session, 0, [1, 2], masks, obj_categories=categories)
+        return list(model.propagate_in_video_iterator(session))
+
+    plain, by_name, by_index = run_with(None), run_with(["person", "grass"]), run_with([0, 1])
+    assert_same_results(by_name, by_index)
+    assert any(
+        not torch.equal(one["segmentation"], other["segmentation"]) for one, other in zip(plain, by_name, strict=True)
+    ), "the semantic map has a say in where stuff is"
+
+
 def test_a_label_set_of_the_users_own_is_embedded_by_its_names(processor: UniVSProcessor) -> None:
     own = LabelSet(**{**vars(load_label_set("ovis")), "name": "mine"})
     model = tiny_model(text_config=text_config(), num_category_embeddings=COMBINED_TABLE_ROWS)
@@ -384,6 +399,18 @@ def test_prompts_that_do_not_fit_the_frames(
     processor.add_inputs_to_inference_session(session, 0, [1], **inputs)
     with pytest.raises(ValueError, match=message):
         list(model.propagate_in_video_iterator(session))
+
+
+def test_bad_categories_of_objects(processor: UniVSProcessor) -> None:
+    session = processor.init_video_session(make_video(2), task="pvos")
+    with pytest.raises(ValueError, match="call `set_categories` first"):
+        processor.add_inputs_to_inference_session(session, 0, 1, make_mask(), obj_categories=["person"])
+    processor.set_categories(session, ["person", "grass"])
+    for category in ("tree", 2, -1):
+        with pytest.raises(ValueError, match="accepted are the names"):
+            processor.add_inputs_to_inference_session(session, 0, 1, make_mask(), obj_categories=[category])
+    with pytest.raises(ValueError, match="one category for each of 1"):
+        processor.add_inputs_to_inference_session(session, 0, 1, make_mask(), obj_categories=[0, 1])
 
 
 def test_sessions_that_cannot_run(model: UniVSForVideoSegmentation, processor: UniVSProcessor) -> None:

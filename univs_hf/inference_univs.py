@@ -82,7 +82,7 @@ class UniVSInferenceSession:
         self.inputs: dict[int, list[tuple[str, dict[int, Any]]]] = {}
         self.removed_objects: set[int] = set()
         self.object_names: dict[int, str] = {}
-        self.stuff_objects: set[int] = set()
+        self.object_categories: dict[int, int] = {}
         self.expressions: dict[int, str] = {}
         self.categories: str | LabelSet | list[str] | None = None
         self.thing_flags: list[bool] | None = None
@@ -121,6 +121,34 @@ class UniVSInferenceSession:
         if self.engine is not None:
             self._give(self.engine, self._engine_frame(frame_idx), kind, objects)
         self.inputs.setdefault(frame_idx, []).append((kind, dict(objects)))
+
+    def set_object_categories(self, categories: Mapping[int, str | int]) -> None:
+        """Says of which category objects of `"pvos"` are, by name or index: stuff is segmented with the help of its
+        category, and a category is reported as the object's label.
+
+        Args:
+            categories: Object id to name, or index from 0, among the categories of [`set_categories`].
+
+        Raises:
+            ValueError: If the task is another, or there is no such category.
+        """
+        if self.task != "pvos":
+            raise ValueError(f"Task {self.task!r} takes no categories of objects; task 'pvos' does.")
+        if self.categories is None:
+            raise ValueError("Categories of objects need the categories: call `set_categories` first.")
+        labels = category_labels(self.categories)
+        indices = {}
+        for object_id, category in categories.items():
+            index = labels.index(category) if category in labels else category
+            if not isinstance(index, int) or not 0 <= index < len(labels):
+                raise ValueError(
+                    f"Object {object_id} has category {category!r}; accepted are the names {labels[:5]} ... and the "
+                    f"indices 0 to {len(labels) - 1}."
+                )
+            indices[object_id] = index
+        self.object_categories.update(indices)
+        if self.engine is not None:
+            self.engine.task.set_object_categories(indices)
 
     def add_expressions(self, texts: Sequence[str], obj_ids: Sequence[int] | None = None) -> list[int]:
         """Gives expressions to look for; all of a video are decoded in one pass. Returns their ids.
@@ -177,9 +205,7 @@ class UniVSInferenceSession:
         if thing_flags is not None:
             count = len(self.processor.category_texts(categories))
             if len(thing_flags) != count:
-                raise ValueError(
-                    f"`thing_flags` must hold a flag for each of {count} categories, got {thing_flags}."
-                )
+                raise ValueError(f"`thing_flags` must hold a flag for each of {count} categories, got {thing_flags}.")
         self.categories = categories
         self.thing_flags = None if thing_flags is None else [bool(flag) for flag in thing_flags]
 
@@ -353,6 +379,8 @@ class UniVSInferenceSession:
             expressions=expressions,
             generator=self.generator,
         )
+        if self.object_categories:
+            engine.task.set_object_categories(self.object_categories)
         # All objects are announced first, those of later frames too (see `ClipEngine.add_object_masks`).
         for frame_idx in sorted(self.inputs, key=self._engine_frame):
             for kind, objects in self.inputs[frame_idx]:
@@ -455,6 +483,12 @@ def embed_expressions(
     input_ids = processor(text=texts, return_tensors="pt")["input_ids"][0]
     words, sentences = model.encode_text(input_ids.to(model.device))
     return Expressions(words, sentences, list(expressions), texts)
+
+
+def category_labels(categories: str | LabelSet | Sequence[str]) -> list[str]:
+    """Names of categories as results report them."""
+    label_set = load_label_set(categories) if isinstance(categories, str) else categories
+    return label_set.labels if isinstance(label_set, LabelSet) else list(label_set)
 
 
 def category_thing_flags(categories: str | LabelSet | Sequence[str] | None) -> list[bool] | None:

@@ -847,21 +847,26 @@ class UniVSPromptEncoder(nn.Module):
         reach = self.config.prompt_point_box_ratio * (boxes[..., 2:] - boxes[..., :2])
         columns = (x - centre[..., :1]).abs() < reach[..., :1]
         rows = (y - centre[..., 1:]).abs() < reach[..., 1:]
-        high = mask_max.clamp(max=self.config.prompt_point_threshold)[..., None, None]
-        candidates = (masks >= high) & rows.unsqueeze(-1) & columns.unsqueeze(-2)
-        fallback = masks >= mask_max.clamp(max=self.config.prompt_point_fallback_threshold)[..., None, None]
-        candidates = torch.where(candidates.flatten(2).any(-1)[..., None, None], candidates, fallback).flatten(2)
+        high = mask_max.clamp(max=self.config.prompt_point_threshold)[..., None]
+        low = mask_max.clamp(max=self.config.prompt_point_fallback_threshold)[..., None]
+        # Candidates per row of pixels; the one row that holds the choice is looked at afterwards.
+        per_row = ((masks >= high.unsqueeze(-1)) & columns.unsqueeze(-2)).sum(-1, dtype=torch.int32) * rows
+        central = per_row.any(-1, keepdim=True)
+        per_row = torch.where(central, per_row, (masks >= low.unsqueeze(-1)).sum(-1, dtype=torch.int32))
+        ends = per_row.cumsum(-1, dtype=torch.int64)
         if ranks is None:
-            count = candidates.sum(-1)
+            count = ends[..., -1]
             if generator is None:
                 ranks = torch.div(count, 2, rounding_mode="floor")
             else:
                 draw = torch.rand(count.shape, generator=generator, device=generator.device).to(count.device)
                 ranks = (draw * count).long().clamp(max=(count - 1).clamp(min=0))
-        index = _select_by_rank(candidates, ranks.unsqueeze(-1)).squeeze(-1)
-        return torch.stack(
-            ((index % width + 0.5) / width, (torch.div(index, width, rounding_mode="floor") + 0.5) / height), dim=-1
-        )
+        row = torch.searchsorted(ends, (ranks + 1).unsqueeze(-1)).clamp(max=height - 1)
+        line = masks.gather(2, row.unsqueeze(-1).expand(-1, -1, -1, width)).squeeze(2)
+        line = torch.where(central, (line >= high) & columns, line >= low)
+        before = ends.gather(2, row) - per_row.gather(2, row)
+        column = _select_by_rank(line, ranks.unsqueeze(-1) - before)
+        return torch.cat(((column + 0.5) / width, (row + 0.5) / height), dim=-1)
 
     def _sample_tokens(
         self,

@@ -339,6 +339,7 @@ class UniVSProcessor(ProcessorMixin):
         input_masks: Any = None,
         input_boxes: Any = None,
         input_points: Any = None,
+        obj_categories: Sequence[str | int] | None = None,
     ) -> None:
         """Gives masks, boxes or points of objects on one frame, before the video runs or while it does.
 
@@ -349,6 +350,8 @@ class UniVSProcessor(ProcessorMixin):
             input_masks: (N, H, W) masks, or (H, W) for one object, in the size of the original frames.
             input_boxes: (N, 4) x1, y1, x2, y2 in pixels of the original frames.
             input_points: (N, 2) x, y in pixels of the original frames, one point per object.
+            obj_categories: For `"pvos"`: what each object is, by name or index among the session's categories; stuff
+                needs it.
 
         Raises:
             ValueError: If not exactly one kind is given, or it does not fit the ids, the frames or the task.
@@ -371,6 +374,10 @@ class UniVSProcessor(ProcessorMixin):
             raise ValueError(f"`input_{kind}s` must hold finite numbers.")
         if len(ids) != len(values) or len(set(ids)) != len(ids):
             raise ValueError(f"`obj_ids` must hold one id for each of {len(values)} objects, each once, got {ids}.")
+        if obj_categories is not None:
+            if len(obj_categories) != len(ids):
+                raise ValueError(f"`obj_categories` must hold one category for each of {len(ids)} objects.")
+            inference_session.set_object_categories(dict(zip(ids, obj_categories, strict=True)))
         inference_session.add_inputs(frame_idx, kind, dict(zip(ids, values, strict=True)))
 
     def add_text_prompt(
