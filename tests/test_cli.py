@@ -554,13 +554,16 @@ def test_second_interruption_does_not_wait(capsys, tmp_path, model_dir, clip, mo
         status, error = segment(capsys, clip[0], *options, "--checkpoint", "0")
     assert status == 130 and "interrupted; give --resume" in error
     assert sorted(os.listdir(tmp_path)) == ["out.json.run"]
+    # What a crash leaves besides: half a line, temporary files. Others' files stay.
     with open(tmp_path / "out.json.run" / "results.jsonl", "a") as file:
         file.write('{"half a line of a')
+    for name in (".out-a1b2c3d4.json", ".out-mine.json"):
+        (tmp_path / name).touch()
     with monkeypatch.context() as patch:
         calls = kill_at(patch, 0)
         assert segment(capsys, clip[0], *options, "--resume") == (0, "")
     assert len(calls) == NUM_FRAMES - 5
-    assert os.listdir(tmp_path) == ["out.json"]
+    assert sorted(os.listdir(tmp_path)) == [".out-mine.json", "out.json"]
     results = read_results(tmp_path / "out.json")["frames"]
     assert segment(capsys, clip[0], *options, "--overwrite") == (0, "")
     np.testing.assert_equal(results, read_results(tmp_path / "out.json")["frames"])

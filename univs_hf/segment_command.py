@@ -42,6 +42,7 @@ from .segment_outputs import (
     PaletteOutput,
     ResultsOutput,
     SheetOutput,
+    remove_leftovers,
 )
 from .segment_prompts import Prompts, read_prompts
 from .session_state import load_session, save_session
@@ -271,8 +272,8 @@ def _check_arguments(args: argparse.Namespace) -> str | list[str] | None:
     if args.resume and all(value is None for value in (args.out, args.png, args.sheet)) and args.json == "-":
         raise ValueError("--resume needs an output file; there is nothing to go on with after --json - alone")
     source = Path(args.video).absolute()
-    for path in (args.out, None if args.json in (None, "-") else Path(args.json), args.png, args.sheet):
-        if path is not None and path.absolute().resolve() == source.resolve():
+    for path in _output_paths(args):
+        if path.absolute().resolve() == source.resolve():
             raise ValueError(f"{path} is the input; the output must be another file")
     if not 0 <= args.alpha <= 1:
         raise ValueError(f"--alpha must be in 0..1, got {args.alpha}")
@@ -362,10 +363,10 @@ def _new_session(
 
 def _run_folder(args: argparse.Namespace, video: VideoSource, categories: str | list[str] | None) -> RunFolder | None:
     """The folder of the run beside its first output; `None` if nothing is written to the disk."""
-    paths = [args.out, None if args.json in (None, "-") else Path(args.json), args.png, args.sheet]
-    first = next((path for path in paths if path is not None), None)
-    if first is None:
+    paths = _output_paths(args)
+    if not paths:
         return None
+    first = paths[0]
     if not first.absolute().parent.is_dir():
         raise FileNotFoundError(f"The folder {first.parent} of the output {first.name} does not exist.")
     request = {
@@ -382,7 +383,22 @@ def _run_folder(args: argparse.Namespace, video: VideoSource, categories: str | 
     }
     folder = RunFolder(first.with_name(f"{first.name}.run"), request)
     folder.check(args.resume, args.overwrite)
+    if folder.path.exists():
+        for path in _output_paths(args):
+            remove_leftovers(path)
     return folder
+
+
+def _json_path(args: argparse.Namespace) -> Path | None:
+    """The results file: the one asked for, else the one beside the overlay."""
+    if args.json is not None:
+        return None if args.json == "-" else Path(args.json)
+    return None if args.out is None else args.out.with_suffix(".json")
+
+
+def _output_paths(args: argparse.Namespace) -> list[Path]:
+    """Everything that is to appear on the disk; the first gives its name to the folder of the run."""
+    return [path for path in (args.out, _json_path(args), args.png, args.sheet) if path is not None]
 
 
 def _make_outputs(args: argparse.Namespace, video: VideoSource) -> Outputs:
@@ -391,10 +407,8 @@ def _make_outputs(args: argparse.Namespace, video: VideoSource) -> Outputs:
     background = None if args.task == "vss" else 0
     labels = not args.no_labels
     try:
-        json_path = args.json
-        if json_path is None and args.out is not None:
-            json_path = args.out.with_suffix(".json")
-        if json_path == "-":
+        json_path = _json_path(args)
+        if args.json == "-":
             outputs.add(LinesOutput(sys.stdout))
         elif json_path is not None:
             header = {

@@ -8,6 +8,7 @@ with `.part` in its name.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import shutil
 import tempfile
@@ -52,6 +53,13 @@ class FinishedFrame:
 def part_path(path: Path) -> Path:
     """Name of an output that holds the finished part of an interrupted run."""
     return path.with_name(f"{path.stem}.part{path.suffix}")
+
+
+def remove_leftovers(path: Path) -> None:
+    """Removes the temporary files of an output that a run which was killed has left."""
+    # The names that `tempfile` gives to what `temporary_sibling` and `PaletteOutput` make.
+    for leftover in path.parent.glob(f".{glob.escape(path.stem)}-????????{glob.escape(path.suffix)}"):
+        _remove(leftover)
 
 
 def _remove(path: Path) -> None:
@@ -171,7 +179,9 @@ class PaletteOutput(Output):
         if not path.parent.is_dir():
             raise FileNotFoundError(f"The folder {path.parent} of the output {path.name} does not exist.")
         self.path = path
-        self._partial: Path | None = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        self._partial: Path | None = Path(
+            tempfile.mkdtemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+        )
         mask = os.umask(0)
         os.umask(mask)
         os.chmod(self._partial, 0o777 & ~mask)
