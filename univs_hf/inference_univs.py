@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 PROMPTED_TASKS = ("vos", "pvos", "refvos")
 CATEGORY_TASKS = ("vis", "vss", "vps")
 
-# A live stream has no end, so the objects that it is searched for are bounded unless the caller says otherwise.
-STREAM_SETTINGS: dict[str, Any] = {"max_inactive_frames": 300, "max_objects": 100}
+# A live stream has no end, so the objects that it is searched for are bounded unless the caller says otherwise; and it
+# may begin with an empty scene, after which the original would never find anything.
+STREAM_SETTINGS: dict[str, Any] = {"max_inactive_frames": 300, "max_objects": 100, "detect_after_empty_start": True}
 
 # What decides the size of the model input; the rest of a task's settings is the engine's business.
 _SIZE_FIELDS = ("shortest_edge", "longest_edge", "square_size")
