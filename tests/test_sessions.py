@@ -100,7 +100,8 @@ def test_a_live_stream_gives_what_a_whole_video_gives(
     model: UniVSForVideoSegmentation, processor: UniVSProcessor, task: str
 ) -> None:
     frames = make_video()
-    whole = run(model, processor, task, frames)
+    whole = prepare(processor.init_video_session(frames, task=task, detect_after_empty_start=True), processor)
+    whole = list(model.propagate_in_video_iterator(whole))
     session = prepare(processor.init_video_session(None, task=task), processor)
     results = []
     for frame in frames:
