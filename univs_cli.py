@@ -114,8 +114,20 @@ examples:
     what.add_argument(
         "--categories",
         metavar="NAMES",
-        help="vis, vss, vps: names separated by commas, or the name of a label set (coco_panoptic, ytvis19, ytvis21, "
-        "ovis, vipseg, vspw, ade20k, lvis, ...); a single name ends with a comma; by default the model's own",
+        help="vis, vss, vps, pvos: names separated by commas, or the name of a label set (coco_panoptic, ytvis19, "
+        "ytvis21, ovis, vipseg, vspw, ade20k, lvis, ...); a single name ends with a comma; by default the model's own",
+    )
+    what.add_argument(
+        "--stuff",
+        metavar="NAMES",
+        help="vps, pvos: which of the categories are stuff, separated by commas; by default what the label set says",
+    )
+    what.add_argument(
+        "--object-category",
+        action="append",
+        default=[],
+        metavar="ID=NAME",
+        help="pvos: what an object is; stuff needs it; repeatable",
     )
     what.add_argument(
         "--mask",

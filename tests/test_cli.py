@@ -255,7 +255,13 @@ def test_prompts_that_do_not_fit(tmp_path, rejected, clip):
         rejected(f"--point does not fit --task {task}", "--point", "1,2", task=task)
     for task in ("vis", "vss", "vps", "vos", "pvos"):
         rejected(f"--text does not fit --task {task}; it is for refvos", "--text", "a", task=task)
-    rejected("does not fit --task vos; it is for vis, vss, vps", *mask, "--categories", "a,b")
+    rejected("does not fit --task vos; it is for pvos, vis, vss, vps", *mask, "--categories", "a,b")
+    rejected("--object-category does not fit --task vos; it is for pvos", *mask, "--object-category", "1=a")
+    rejected("--stuff needs --categories", "--stuff", "a", task="vps")
+    rejected("--stuff names ['c']", "--categories", "a,b", "--stuff", "c", task="vps")
+    named = (*mask, "--categories", "a,b", "--object-category")
+    rejected("must be ID=NAME", *named, "a", task="pvos")
+    rejected("accepted are the names ['a', 'b']", *named, "1=c", task="pvos")
     rejected("No such mask", "--mask", tmp_path / "missing.png")
     (tmp_path / "text.png").write_text("text")
     rejected("no image", "--mask", tmp_path / "text.png")
@@ -456,7 +462,7 @@ TASK_OPTIONS = {
     "vps": ("--categories", "blue box, ground", "--set", "class_score_threshold=0", "--set", "overlap_threshold=0",
             "--set", "stability_score_threshold=0"),
     "vos": ("--box", "4,8,24,28", "--point", "45,40"),
-    "pvos": ("--mask", "MASK"),
+    "pvos": ("--mask", "MASK", "--categories", "red,blue", "--stuff", "blue", "--object-category", "1=blue"),
     "refvos": ("--text", "a blue box", "--text", "the ground"),
 }  # fmt: skip
 

@@ -28,7 +28,7 @@ from transformers import PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from .clip_engine_univs import check_task
-from .inference_univs import STREAM_SETTINGS, UniVSInferenceSession
+from .inference_univs import STREAM_SETTINGS, UniVSInferenceSession, category_labels
 from .label_sets import LabelSet, available_label_sets, load_label_set
 from .modeling_univs import UniVSForVideoSegmentation
 from .processing_univs import UniVSProcessor
@@ -54,12 +54,14 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 _OVERLAPPING_TASKS = ("vis", "refvos")
 _PROMPT_OPTIONS = {
     "vos": ("mask", "box", "point", "prompts"),
-    "pvos": ("mask", "box", "point", "prompts"),
+    "pvos": ("mask", "box", "point", "prompts", "categories", "stuff", "object_category"),
     "refvos": ("text", "prompts"),
     "vis": ("categories",),
     "vss": ("categories",),
-    "vps": ("categories",),
+    "vps": ("categories", "stuff"),
 }
+# What goes with prompts or categories and is none by itself.
+_ATTRIBUTES = ("categories", "stuff", "object_category")
 
 
 def run_segment(args: argparse.Namespace) -> int:
@@ -289,12 +291,17 @@ def _check_arguments(args: argparse.Namespace) -> str | list[str] | None:
         if value is not None and value < least:
             raise ValueError(f"{option} must be at least {least}, got {value}")
     fitting = _PROMPT_OPTIONS[args.task]
-    for option in ("mask", "box", "point", "text", "prompts", "categories"):
+    for option in ("mask", "box", "point", "text", "prompts", *_ATTRIBUTES):
         if getattr(args, option) and option not in fitting:
             tasks = ", ".join(task for task, options in _PROMPT_OPTIONS.items() if option in options)
-            raise ValueError(f"--{option} does not fit --task {args.task}; it is for {tasks}")
-    if "categories" not in fitting and not any(getattr(args, option) for option in fitting):
-        options = [f"--{option}" for option in fitting]
+            name = option.replace("_", "-")
+            raise ValueError(f"--{name} does not fit --task {args.task}; it is for {tasks}")
+    for option in ("stuff", "object_category"):
+        if getattr(args, option) and args.categories is None:
+            raise ValueError(f"--{option.replace('_', '-')} needs --categories")
+    prompts = [option for option in fitting if option not in _ATTRIBUTES]
+    if prompts and not any(getattr(args, option) for option in prompts):
+        options = [f"--{option}" for option in prompts]
         what = "an expression to look for" if args.task == "refvos" else "the objects to follow"
         raise ValueError(f"--task {args.task} needs {' or '.join([', '.join(options[:-1]), options[-1]])}: {what}")
     return _read_categories(args.categories, args.task)
@@ -317,6 +324,29 @@ def _read_categories(text: str | None, task: str) -> str | list[str] | None:
     if len(names) < least or len(set(names)) < len(names):
         raise ValueError(f"--categories must name at least {least} different categories for {task}, got '{text}'")
     return names
+
+
+def _thing_flags(args: argparse.Namespace, categories: str | LabelSet | list[str]) -> list[bool] | None:
+    """Which categories are things, where `--stuff` says so."""
+    if args.stuff is None:
+        return None
+    labels = category_labels(categories)
+    stuff = [name.strip() for name in args.stuff.split(",") if name.strip()]
+    unknown = [name for name in stuff if name not in labels]
+    if unknown:
+        raise ValueError(f"--stuff names {unknown}, which are none of the --categories")
+    return [label not in stuff for label in labels]
+
+
+def _object_categories(args: argparse.Namespace) -> dict[int, str]:
+    """Object id to category name, from `--object-category`."""
+    categories = {}
+    for argument in args.object_category:
+        number, separator, name = argument.partition("=")
+        if not separator or not number.strip().isdigit() or not name.strip():
+            raise ValueError(f"--object-category must be ID=NAME, got '{argument}'")
+        categories[int(number)] = name.strip()
+    return categories
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
@@ -349,6 +379,10 @@ def _new_session(
     config = model.config.for_task(args.task, **settings)
     settings = {**{name: getattr(config, name) for name in STREAM_SETTINGS}, **settings}
     session = processor.init_video_session(task=args.task, **settings)
+    if categories is not None:
+        processor.set_categories(session, categories, _thing_flags(args, categories))
+    if args.object_category:
+        session.set_object_categories(_object_categories(args))
     for frame, kinds in sorted(prompts.visual.items()):
         for kind, objects in kinds.items():
             values = {"mask": "input_masks", "box": "input_boxes", "point": "input_points"}[kind]
@@ -356,8 +390,6 @@ def _new_session(
             processor.add_inputs_to_inference_session(session, frame, list(objects), **{values: stacked})
     if prompts.expressions:
         processor.add_text_prompt(session, list(prompts.expressions.values()), list(prompts.expressions))
-    if categories is not None:
-        processor.set_categories(session, categories)
     return session
 
 
@@ -376,6 +408,8 @@ def _run_folder(args: argparse.Namespace, video: VideoSource, categories: str | 
         "dtype": args.dtype,
         "task": args.task,
         "categories": categories,
+        "stuff": args.stuff,
+        "object_category": args.object_category,
         "settings": _settings(args),
         **{name: getattr(args, name) for name in ("start", "end", "stride", "max_frames")},
         **{name: getattr(args, name) for name in ("mask", "box", "point", "text")},
