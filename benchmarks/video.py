@@ -96,6 +96,7 @@ def make_engine(
     inputs: dict[str, Any] = {}
     if task in NUM_CATEGORIES:
         inputs["category_embeddings"] = model.category_embeddings[: NUM_CATEGORIES[task]]
+        inputs["thing_flags"] = [index % 2 == 1 for index in range(NUM_CATEGORIES[task])]
     if task in ("vis", "vps"):
         settings["max_objects"] = num_objects
         # Random weights find little at the published thresholds.
@@ -112,6 +113,9 @@ def make_engine(
     engine = ClipEngine(config, task, geometry, UniVSImageProcessor(), device=model.device, **inputs)
     if task in ("vos", "pvos"):
         engine.annotate(0, object_masks(num_objects, geometry))
+    if task == "pvos":
+        # Every other object is stuff, which is what makes the learnable queries necessary.
+        engine.task.set_object_categories({object_id: object_id - 1 for object_id in range(1, num_objects + 1)})
     return engine
 
 
