@@ -570,17 +570,6 @@ class UniVSPixelDecoder(nn.Module):
         return torch.cat(points).to(dtype)
 
 
-def _downsample(maps: Tensor, factor: int) -> Tensor:
-    """Bilinear resize of maps `(N, C, h, w)` by 1 / `factor`, an even number that divides h and w.
-
-    Each pixel then is the mean of the four in the middle of its square (specification C.4), which is far less to read
-    than a general resize does.
-    """
-    low, high = factor // 2 - 1, factor // 2
-    rows = maps[..., low::factor, :], maps[..., high::factor, :]
-    return sum(row[..., start::factor] for row in rows for start in (low, high)) / 4
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Attention
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1548,7 +1537,8 @@ class UniVSModel(UniVSPreTrainedModel):
             mask_features=per_video(mask_features),
             multi_scale_features=tuple(per_video(level) for level in levels),
             attention_mask_features=tuple(
-                per_video(_downsample(mask_features, mask_features.shape[-1] // level.shape[-1])) for level in levels
+                per_video(F.interpolate(mask_features, size=level.shape[-2:], mode="bilinear", align_corners=False))
+                for level in levels
             ),
         )
         if not cache_attention:
