@@ -217,6 +217,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=854)
     parser.add_argument("--frames", type=int, default=5, help="frames of a clip")
     parser.add_argument("--repeats", type=int, default=5)
+    return parse_common(parser, arguments)
+
+
+def parse_common(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:
+    """Adds the options that every benchmark of a model has, and parses."""
     parser.add_argument("--threads", type=int, default=None, help="threads of PyTorch (default: its own choice)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
@@ -226,8 +231,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def main(arguments: list[str] | None = None) -> None:
-    options = parse(arguments)
+def run_and_write(run: Callable[[argparse.Namespace], dict[str, Any]], options: argparse.Namespace) -> None:
+    """Runs a benchmark with the threads asked for, and writes its numbers if a file is named."""
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     with torch.inference_mode():
@@ -239,4 +244,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_and_write(run, parse(None))

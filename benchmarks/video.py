@@ -12,7 +12,6 @@ are whatever is found, bounded by their number.
 """
 
 import argparse
-import json
 import math
 import os
 import time
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from model import count_flops, matrix_peak, synchronize
+from model import count_flops, matrix_peak, parse_common, run_and_write, synchronize
 from torch.nn import functional as F
 
 from univs_hf import UniVSConfig, UniVSForVideoSegmentation
@@ -299,26 +298,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--clip", type=int, default=5, help="frames of a clip")
     parser.add_argument("--frames", type=int, default=4, help="frames to time, after the first clips")
     parser.add_argument("--repeats", type=int, default=1, help="clips of the original's schedule to time")
-    parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
-    parser.add_argument("--json", type=Path, default=None)
-    options = parser.parse_args(arguments)
-    options.dtype = getattr(torch, options.dtype)
-    return options
-
-
-def main(arguments: list[str] | None = None) -> None:
-    options = parse(arguments)
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
-    with torch.inference_mode():
-        result = run(options)
-    if options.json is not None:
-        temporary = options.json.with_suffix(".tmp")
-        temporary.write_text(json.dumps(result, indent=2) + "\n")
-        temporary.replace(options.json)
+    return parse_common(parser, arguments)
 
 
 if __name__ == "__main__":
-    main()
+    run_and_write(run, parse(None))
