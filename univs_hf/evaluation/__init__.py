@@ -1,0 +1,2 @@
+# Copyright 2026 The univs-hf authors. Licensed under the Apache License, Version 2.0.
+"""Evaluation on the benchmarks: official layouts in, official submissions out, scores in between."""
