@@ -148,7 +148,7 @@ class Benchmark(ABC):
 
     @abstractmethod
     def all_video_ids(self) -> list[str]:
-        """Ids of all videos of the split, sorted as the benchmark sorts them. An id is also a path: folders of that name.
+        """Ids of all videos of the split, in the benchmark's order; each is also the path of its folder.
 
         An id may hold `/`; no id may be another one followed by `/` and more.
         """
