@@ -1,0 +1,83 @@
+# Copyright 2026 The univs-hf authors. Licensed under the Apache License, Version 2.0.
+"""VSPW (also in its 480p form): frames and label maps per video, a list of videos per split.
+
+<root>/val.txt                             names of the videos
+<root>/data/<video>/origin/<frame>.jpg
+<root>/data/<video>/mask/<frame>.png       0 "others", 1 to 124 classes, 255 void; absent in the test split
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from .layout_files import check_exists, find_path, frame_files, read_labels, read_names
+
+NUM_CLASSES = 124
+VOID = 255
+
+
+class VspwLayout:
+    """A split of VSPW.
+
+    Args:
+        root (`Path`): The dataset's folder.
+        split (`str`, *optional*, defaults to `"val"`): `"train"`, `"val"`, `"test"` or the name of another list.
+
+    Attributes:
+        videos (`list[str]`): Names, sorted.
+
+    Raises:
+        FileNotFoundError: If the list, the folder of the data or that of a video does not exist.
+    """
+
+    def __init__(self, root: Path, split: str = "val"):
+        self.root = Path(root)
+        self.data = find_path(self.root, "folder of videos", ["data"])
+        self.list_file = find_path(self.root, f"list of split {split!r}", [f"{split}.txt", f"data/{split}.txt"])
+        self.videos = sorted(read_names(self.list_file))
+        for video in self.videos:
+            check_exists(self.data / video, f"folder of a video in {self.list_file.name}")
+        self._frame_names: dict[str, list[str]] = {}
+
+    @property
+    def has_ground_truth(self) -> bool:
+        """Whether all videos have label maps."""
+        return bool(self.videos) and all((self.data / video / "mask").is_dir() for video in self.videos)
+
+    def frame_names(self, video: str) -> list[str]:
+        """Names of a video's frames without suffix, in order: those of its label maps, else those of its images."""
+        if video not in self._frame_names:
+            folder = self.data / video
+            masks = folder / "mask"
+            self._frame_names[video] = [
+                file.stem for file in frame_files(masks if masks.is_dir() else folder / "origin")
+            ]
+        return self._frame_names[video]
+
+    def frame_paths(self, video: str) -> list[Path]:
+        """Images of a video.
+
+        Raises:
+            FileNotFoundError: If a frame has no image.
+        """
+        files = {file.stem: file for file in frame_files(self.data / video / "origin")}
+        for name in self.frame_names(video):
+            if name not in files:
+                raise FileNotFoundError(f"The frame {self.data / video / 'origin' / name}.jpg does not exist.")
+        return [files[name] for name in self.frame_names(video)]
+
+    def labels(self, video: str, frame: str) -> np.ndarray:
+        """A label map as it is in the file: `uint8` (height, width).
+
+        Raises:
+            FileNotFoundError: If it does not exist.
+            ValueError: If it has values other than 0 to 124 and 255.
+        """
+        path = self.data / video / "mask" / f"{frame}.png"
+        labels = read_labels(path)
+        wrong = (labels > NUM_CLASSES) & (labels != VOID)
+        if wrong.any():
+            raise ValueError(f"{path} must hold 0..{NUM_CLASSES} and {VOID}, got {int(labels[wrong][0])}.")
+        return labels
