@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .layout_files import check_exists, field, find_path, read_json
+from .annotation_json import field, find_path, read_records
+from .frame_folders import require_file, require_folder
 
 
 class BurstLayout:
@@ -60,9 +61,9 @@ class BurstLayout:
             found = (self.root / folder for folder in folders if (self.root / folder).is_dir())
             self.image_folder = next(found, self.root / folders[0])
         else:
-            self.image_folder = check_exists(self.root / image_folder, "folder of images")
+            self.image_folder = require_folder(self.root / image_folder, "frames, folders <dataset>/<sequence>")
 
-        content = read_json(self.annotation_file)
+        content = read_records(self.annotation_file, "sequences in the form of BURST")
         self.split = content.get("split", split)
         self.has_ground_truth = self.annotation_file.name != "first_frame_annotations.json"
         self.sequences: dict[str, dict[str, Any]] = {}
@@ -97,7 +98,7 @@ class BurstLayout:
             for place in ("annotations/info/categories.json", "info/categories.json"):
                 if (self.root / place).is_file():
                     where = self.root / place
-                    records = read_json(where, list)
+                    records = read_records(where, "categories", list)
         return {
             number: record
             for number, record in sorted(
@@ -122,7 +123,7 @@ class BurstLayout:
                 raise ValueError(
                     f"{self.annotation_file}: sequence {sequence!r} does not list frame {missing[0]} among all frames."
                 )
-        return [check_exists(self.image_folder / sequence / name, "frame") for name in names]
+        return [require_file(self.image_folder / sequence / name, "a frame") for name in names]
 
     def masks(self, sequence: str, frame: int) -> dict[int, dict[str, Any]]:
         """Masks of an annotated frame: COCO RLE by track id."""

@@ -9,8 +9,8 @@
     VIPSeg/imgs/<video>/<frame>.jpg
     VIPSeg/panomasks/<video>/<frame>.png             0 void, class + 1 for stuff, 100 (class + 1) + instance for things
 
-Scores are published on the converted form. As downloaded, the values of a mask serve as ids of its segments: they, too,
-hold for the whole video. In both the categories are numbered from 0 to 123.
+Scores are published on the converted form. As downloaded, the values of a mask serve as ids of its segments: they hold
+for the whole video, too. In both forms the categories are numbered from 0 to 123.
 """
 
 from __future__ import annotations
@@ -21,16 +21,9 @@ from typing import Any
 import numpy as np
 
 from ...label_sets import load_label_set
-from .layout_files import (
-    FRAME_SUFFIXES,
-    check_exists,
-    field,
-    find_path,
-    read_json,
-    read_labels,
-    read_names,
-    read_rgb_ids,
-)
+from .annotation_json import field, find_path, read_records
+from .frame_folders import list_frames, read_label_map, read_lines, require_folder
+from .panoptic_png import read_panoptic_png
 
 # Raw values below it are stuff.
 _FIRST_THING_VALUE = 125
@@ -69,7 +62,7 @@ class VipSegLayout:
 
     def _read_converted(self) -> None:
         where = str(self.list_file)
-        content = read_json(self.list_file)
+        content = read_records(self.list_file, "videos, segments and categories of VIPSeg")
         self.image_folder, self.mask_folder = self.root / "images", self.root / "panomasksRGB"
         self.categories = _read_categories(field(content, "categories", where, list), where)
         for video in field(content, "videos", where, list):
@@ -92,17 +85,17 @@ class VipSegLayout:
 
     def _read_downloaded(self) -> None:
         self.image_folder, self.mask_folder = self.root / "imgs", self.root / "panomasks"
-        self.videos = sorted(read_names(self.list_file))
+        self.videos = sorted(set(read_lines(self.list_file, "names of videos")))
         names = self.root / "panoVIPSeg_categories.json"
         if names.is_file():
-            self.categories = _read_categories(read_json(names, list), str(names))
+            self.categories = _read_categories(read_records(names, "categories", list), str(names))
         else:
             self.categories = {
                 category.index: {"id": category.index, "name": category.label, "isthing": int(bool(category.is_thing))}
                 for category in load_label_set("vipseg")
             }
         for video in self.videos:
-            check_exists(self.image_folder / video, f"folder of a video in {self.list_file.name}")
+            require_folder(self.image_folder / video, f"a video of {self.list_file.name}")
 
     @property
     def has_ground_truth(self) -> bool:
@@ -115,10 +108,7 @@ class VipSegLayout:
         """Names of a video's frames without suffix, in the official order."""
         if self.is_converted:
             return [Path(image["file_name"]).stem for image in self._images[video]]
-        folder = check_exists(self.image_folder / video, "folder of frames")
-        return sorted(
-            file.stem for file in folder.iterdir() if file.suffix.lower() in FRAME_SUFFIXES and file.name[0] != "."
-        )
+        return list(list_frames(self.image_folder / video))
 
     def frame_paths(self, video: str) -> list[Path]:
         """Images of a video.
@@ -127,7 +117,14 @@ class VipSegLayout:
             FileNotFoundError: If one does not exist.
         """
         folder = self.image_folder / video
-        return [_image_file(folder, name) for name in self.frame_names(video)]
+        files = list_frames(folder)
+        names = self.frame_names(video)
+        for name in names:
+            if name not in files:
+                raise FileNotFoundError(
+                    f"There is no file {folder / name}.jpg; {self.list_file.name} lists that frame."
+                )
+        return [files[name] for name in names]
 
     def panoptic(self, video: str, frame: int) -> tuple[np.ndarray, list[dict[str, Any]]]:
         """Ground truth of a frame.
@@ -146,8 +143,8 @@ class VipSegLayout:
         """
         path = self.mask_folder / video / f"{self.frame_names(video)[frame]}.png"
         if self.is_converted:
-            return read_rgb_ids(path), self._segments[video][frame]
-        ids = read_labels(path).astype(np.uint32)
+            return read_panoptic_png(path), self._segments[video][frame]
+        ids = read_label_map(path).astype(np.uint32)
         segments = []
         for value, area in zip(*(array.tolist() for array in np.unique(ids, return_counts=True)), strict=True):
             if value == 0:
@@ -157,13 +154,6 @@ class VipSegLayout:
                 raise ValueError(f"{path} has the value {value}, which stands for none of the categories.")
             segments.append({"id": value, "category_id": category, "iscrowd": 0, "area": area})
         return ids, segments
-
-
-def _image_file(folder: Path, name: str) -> Path:
-    for suffix in FRAME_SUFFIXES:
-        if (folder / f"{name}{suffix}").is_file():
-            return folder / f"{name}{suffix}"
-    raise FileNotFoundError(f"The frame {folder / name}.jpg does not exist.")
 
 
 def _read_categories(records: list[Any], where: str) -> dict[int, dict[str, Any]]:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .layout_files import check_exists, find_path, frame_files, read_labels, read_names
+from .annotation_json import find_path
+from .frame_folders import list_frames, read_label_map, read_lines, require_folder
 
 NUM_CLASSES = 124
 VOID = 255
@@ -36,9 +37,9 @@ class VspwLayout:
         self.root = Path(root)
         self.data = find_path(self.root, "folder of videos", ["data"])
         self.list_file = find_path(self.root, f"list of split {split!r}", [f"{split}.txt", f"data/{split}.txt"])
-        self.videos = sorted(read_names(self.list_file))
+        self.videos = sorted(set(read_lines(self.list_file, "names of videos")))
         for video in self.videos:
-            check_exists(self.data / video, f"folder of a video in {self.list_file.name}")
+            require_folder(self.data / video, f"a video of {self.list_file.name}")
         self._frame_names: dict[str, list[str]] = {}
 
     @property
@@ -49,11 +50,8 @@ class VspwLayout:
     def frame_names(self, video: str) -> list[str]:
         """Names of a video's frames without suffix, in order: those of its label maps, else those of its images."""
         if video not in self._frame_names:
-            folder = self.data / video
-            masks = folder / "mask"
-            self._frame_names[video] = [
-                file.stem for file in frame_files(masks if masks.is_dir() else folder / "origin")
-            ]
+            masks = self.data / video / "mask"
+            self._frame_names[video] = list(list_frames(masks if masks.is_dir() else self.data / video / "origin"))
         return self._frame_names[video]
 
     def frame_paths(self, video: str) -> list[Path]:
@@ -62,10 +60,11 @@ class VspwLayout:
         Raises:
             FileNotFoundError: If a frame has no image.
         """
-        files = {file.stem: file for file in frame_files(self.data / video / "origin")}
+        folder = self.data / video / "origin"
+        files = list_frames(folder)
         for name in self.frame_names(video):
             if name not in files:
-                raise FileNotFoundError(f"The frame {self.data / video / 'origin' / name}.jpg does not exist.")
+                raise FileNotFoundError(f"There is no file {folder / name}.jpg; expected the frame of a label map.")
         return [files[name] for name in self.frame_names(video)]
 
     def labels(self, video: str, frame: str) -> np.ndarray:
@@ -76,7 +75,7 @@ class VspwLayout:
             ValueError: If it has values other than 0 to 124 and 255.
         """
         path = self.data / video / "mask" / f"{frame}.png"
-        labels = read_labels(path)
+        labels = read_label_map(path)
         wrong = (labels > NUM_CLASSES) & (labels != VOID)
         if wrong.any():
             raise ValueError(f"{path} must hold 0..{NUM_CLASSES} and {VOID}, got {int(labels[wrong][0])}.")

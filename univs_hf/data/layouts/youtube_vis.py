@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .layout_files import check_exists, field, find_path, read_json
+from .annotation_json import field, find_path, read_records
+from .frame_folders import require_file, require_folder
 
 # The validation split is called both ways.
 _OTHER_NAMES = {"valid": "val", "val": "valid"}
@@ -57,7 +58,7 @@ class YouTubeVisLayout:
 
     def __init__(self, annotation_file: Path, image_folder: Path | None = None):
         self.annotation_file, self.image_folder = Path(annotation_file), image_folder
-        content = read_json(self.annotation_file)
+        content = read_records(self.annotation_file, "videos and categories in the form of YouTube-VIS")
         where = str(self.annotation_file)
         self.videos: dict[int, YouTubeVisVideo] = {}
         for record in field(content, "videos", where, list):
@@ -111,13 +112,13 @@ class YouTubeVisLayout:
         if annotation_file is None:
             annotation_file = find_path(root, f"annotations of split {split!r}", annotation_candidates(split))
         else:
-            annotation_file = check_exists(root / annotation_file, "annotation file")
+            annotation_file = require_file(root / annotation_file, "videos and categories in the form of YouTube-VIS")
         if image_folder is None:
             names = _split_names(split)
             folders = [f"{name}/JPEGImages" for name in names] + names + ["JPEGImages"]
             image_folder = next((root / folder for folder in folders if (root / folder).is_dir()), root / folders[0])
         else:
-            image_folder = check_exists(root / image_folder, "folder of images")
+            image_folder = require_folder(root / image_folder, "frames, a folder per video")
         return cls(annotation_file, image_folder)
 
     @property
@@ -137,7 +138,7 @@ class YouTubeVisLayout:
         """
         if self.image_folder is None:
             raise ValueError(f"`image_folder` must be given to read the frames of {self.annotation_file}.")
-        return [check_exists(self.image_folder / name, "frame") for name in self.videos[video_id].file_names]
+        return [require_file(self.image_folder / name, "a frame") for name in self.videos[video_id].file_names]
 
 
 def annotation_candidates(split: str, suffix: str = "") -> list[str]:
