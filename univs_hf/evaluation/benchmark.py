@@ -34,6 +34,7 @@ class Option:
         default: Value without the option.
         choices: What is accepted; `None` for anything.
         type: Turns the text into the value. `bool` makes a flag.
+        scoring_only: Whether predictions do not depend on it, so that a run may go on with another value.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Option:
     default: Any = None
     choices: tuple[Any, ...] | None = None
     type: Callable[[str], Any] = str
+    scoring_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -180,9 +182,9 @@ class Benchmark(ABC):
         """Frames that the model sees; cheap, since videos are shared among processes by it."""
 
     def settings(self) -> dict[str, Any]:
-        """What a run was asked for, ready for JSON; a run goes on only if it is asked for the same."""
-        options = {option.name: getattr(self, option.name) for option in self.options}
-        return {"benchmark": self.name, "split": self.split, **options, "videos": self._chosen}
+        """What the predictions of a video depend on, ready for JSON; a run goes on only if it is asked for the same."""
+        options = {option.name: getattr(self, option.name) for option in self.options if not option.scoring_only}
+        return {"benchmark": self.name, "split": self.split, **options}
 
     # --- predictions
 
