@@ -182,7 +182,7 @@ class Benchmark(ABC):
         """Frames that the model sees; cheap, since videos are shared among processes by it."""
 
     def settings(self) -> dict[str, Any]:
-        """What the predictions of a video depend on, ready for JSON; a run goes on only if it is asked for the same."""
+        """What predictions depend on, ready for JSON; a run goes on only if it is asked for the same."""
         options = {option.name: getattr(self, option.name) for option in self.options if not option.scoring_only}
         return {"benchmark": self.name, "split": self.split, **options}
 

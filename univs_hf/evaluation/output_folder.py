@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..results_io import json_line
-from ..video_writer import temporary_sibling
+from .submission_files import write_text
 
 
 class OutputFolder:
@@ -104,14 +104,3 @@ class OutputFolder:
     def close(self) -> None:
         """Removes the room for half done videos, once all are complete."""
         shutil.rmtree(self._partial, ignore_errors=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file that appears under its name when it is complete."""
-    partial = temporary_sibling(path)
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
