@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 logger = logging.get_logger(__name__)
 
+# On a CPU, large frames are encoded a few at a time: a batch of them lies in memory that the system has to hand out
+# anew for every layer, which takes longer than the batch saves.
+_CPU_PIXELS_PER_PASS = 2**18
+
 # ---------------------------------------------------------------------------------------------------------------------
 # What the model passes on and gives back
 # ---------------------------------------------------------------------------------------------------------------------
@@ -286,6 +290,13 @@ class UniVSFrozenBatchNorm2d(nn.Module):
         return F.batch_norm(
             hidden_states, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
         )
+
+
+def _make_activations_in_place(module: nn.Module) -> None:
+    """Spares a map per activation; what comes before (a norm or a sum) does not need its output for gradients."""
+    for child in module.modules():
+        if isinstance(child, nn.ReLU):
+            child.inplace = True
 
 
 def _freeze_batch_norms(module: nn.Module) -> None:
@@ -1484,6 +1495,7 @@ class UniVSModel(UniVSPreTrainedModel):
         self.backbone = AutoBackbone.from_config(config=config.backbone_config)
         if config.freeze_backbone_batch_norm:
             _freeze_batch_norms(self.backbone)
+        _make_activations_in_place(self.backbone)
         self.pixel_decoder = UniVSPixelDecoder(config, self.backbone.channels)
         self.text_encoder = CLIPTextModelWithProjection._from_config(config.text_config)
         self.prompt_encoder = UniVSPromptEncoder(config)
@@ -1526,6 +1538,21 @@ class UniVSModel(UniVSPreTrainedModel):
                 f"`pixel_values_videos` must hold frames whose height and width are divisible by {stride} "
                 f"(pad at the bottom and right), got {num_frames} frame(s) of {height}x{width}."
             )
+        if pixel_values_videos.device.type == "cpu" and not self.training and not torch.compiler.is_compiling():
+            step = max(_CPU_PIXELS_PER_PASS // (batch_size * height * width), 1)
+        else:
+            step = num_frames
+        parts = [self._encode_frames(part) for part in pixel_values_videos.split(step, dim=1)]
+        features = UniVSFrameFeatures.cat(parts) if len(parts) > 1 else parts[0]
+        if not cache_attention:
+            return features
+        if self.config.temporal_position_type != "absolute":
+            raise ValueError("`cache_attention` needs `temporal_position_type='absolute'`: else keys change by clip.")
+        return self.decoder.cache_attention(features, self._frame_idx(features, frame_idx))
+
+    def _encode_frames(self, pixel_values_videos: Tensor) -> UniVSFrameFeatures:
+        """Frames in one pass."""
+        batch_size, num_frames = pixel_values_videos.shape[:2]
         dtype = self.decoder.layer_norm.weight.dtype
         pixels = pixel_values_videos.flatten(0, 1).to(dtype)
         mask_features, levels = self.pixel_decoder(self.backbone(pixels).feature_maps)
@@ -1533,7 +1560,7 @@ class UniVSModel(UniVSPreTrainedModel):
         def per_video(feature_map: Tensor) -> Tensor:
             return feature_map.to(dtype).unflatten(0, (batch_size, num_frames))
 
-        features = UniVSFrameFeatures(
+        return UniVSFrameFeatures(
             mask_features=per_video(mask_features),
             multi_scale_features=tuple(per_video(level) for level in levels),
             attention_mask_features=tuple(
@@ -1541,11 +1568,6 @@ class UniVSModel(UniVSPreTrainedModel):
                 for level in levels
             ),
         )
-        if not cache_attention:
-            return features
-        if self.config.temporal_position_type != "absolute":
-            raise ValueError("`cache_attention` needs `temporal_position_type='absolute'`: else keys change by clip.")
-        return self.decoder.cache_attention(features, self._frame_idx(features, frame_idx))
 
     # Prompts -------------------------------------------------------------------------------------------------------
 
