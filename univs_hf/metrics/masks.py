@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from .run_lengths import measure_run_lengths
+
 Size = tuple[int, int]
 
 
@@ -48,7 +50,10 @@ def to_binary(mask: Any, where: str, size: Size | None = None) -> np.ndarray:
     if array.dtype == bool:
         return array
     inside = array != 0
-    if array.size and not (array.max() in (1, 255) and np.array_equal(inside, array == array.max())) and inside.any():
+    largest = array.max(initial=0)
+    if (array.dtype.kind == "i" and array.min(initial=0) < 0) or (
+        largest > 1 and (largest != 255 or not np.array_equal(inside, array == largest))
+    ):
         raise ValueError(f"{where} must be a binary mask (0/1, 0/255 or bool), got the values {_some_values(array)}.")
     return inside
 
@@ -61,41 +66,30 @@ def to_rle(mask: Any, where: str, size: Size | None = None) -> dict[str, Any]:
     Returns:
         `dict` with `size` ([height, width] in pixels) and `counts` (`bytes`).
     """
-    return to_rles([mask], [where], size)[0]
-
-
-def to_rles(masks: Sequence[Any], where: Sequence[str] | str, size: Size | None = None) -> list[dict[str, Any] | None]:
-    """[`to_rle`] for many masks: their run lengths are checked together, which is much quicker than one by one.
-
-    Args:
-        masks: Binary masks as [`to_binary`] takes them; `None` stays `None`.
-        where: Names each mask in errors; one name for all is followed by the place in `masks`.
-        size: (height, width) they must have, in pixels.
-
-    Raises:
-        TypeError, ValueError: As [`to_binary`].
-    """
-
-    def name(place: int) -> str:
-        return f"{where}[{place}]" if isinstance(where, str) else where[place]
-
-    rles: list[dict[str, Any] | None] = []
-    compressed = []
-    for place, mask in enumerate(masks):
-        if mask is None:
-            rles.append(None)
-        elif isinstance(mask, Mapping):
-            rles.append(_checked_rle(mask, name, place, size))
-            if not isinstance(mask["counts"], (list, tuple, np.ndarray)):
-                compressed.append(place)
-        else:
-            rles.append(coco_mask.encode(np.asfortranarray(to_binary(mask, name(place), size), dtype=np.uint8)))
-    wrong = _first_unfilled([rles[place] for place in compressed])
-    if wrong is not None:
-        place = compressed[wrong]
-        height, width = rles[place]["size"]
-        raise ValueError(f"{name(place)} has run lengths that do not fill its size of {height}x{width} pixels.")
-    return rles
+    if not isinstance(mask, Mapping):
+        return coco_mask.encode(np.asfortranarray(to_binary(mask, where, size), dtype=np.uint8))
+    if not is_rle(mask):
+        raise TypeError(f"{where} must be an RLE dict with `size` and `counts`, got the keys {list(mask)[:6]}.")
+    height, width = _read_size(mask["size"], where)
+    _check_size((height, width), where, size)
+    counts = mask["counts"]
+    if isinstance(counts, (list, tuple, np.ndarray)):
+        runs = np.asarray(counts)
+        if runs.ndim != 1 or (runs.size and runs.dtype.kind not in "iu"):
+            raise TypeError(f"{where} must have `counts` of integers, got {counts[:6]!r}.")
+        filled = -1 if (runs < 0).any() else int(runs.sum())
+    elif isinstance(counts, (str, bytes)):
+        if isinstance(counts, str):
+            counts = counts.encode("ascii", errors="replace")
+        # pycocotools does not check what it is given, and reads and writes beyond its memory.
+        filled = int(measure_run_lengths([counts])[0][0])
+    else:
+        raise TypeError(f"{where} must have `counts` of type str, bytes or list, got {type(counts).__name__}.")
+    if filled != height * width:
+        raise ValueError(f"{where} has run lengths that do not fill its size of {height}x{width} pixels.")
+    if not isinstance(counts, bytes):
+        return coco_mask.frPyObjects({"size": [height, width], "counts": runs.tolist()}, height, width)
+    return {"size": [height, width], "counts": counts}
 
 
 def to_labels(labels: Any, where: str, size: Size | None = None) -> np.ndarray:
@@ -159,72 +153,9 @@ def _some_values(array: np.ndarray) -> list[int]:
     return np.unique(array)[:6].tolist()
 
 
-def _checked_rle(mask: Mapping[str, Any], name: Any, place: int, size: Size | None) -> dict[str, Any]:
-    """An RLE dict of the right form and size with compressed counts; the compressed counts themselves are not read."""
-    if not is_rle(mask):
-        raise TypeError(f"{name(place)} must be an RLE dict with `size` and `counts`, got the keys {list(mask)[:6]}.")
-    found, counts = mask["size"], mask["counts"]
-    if len(found) != 2 or int(found[0]) != found[0] or int(found[1]) != found[1] or min(found) < 0:
-        raise ValueError(f"{name(place)} must have a `size` of [height, width], got {found!r}.")
-    height, width = int(found[0]), int(found[1])
-    if size is not None and (height != size[0] or width != size[1]):
-        _check_size((height, width), name(place), size)
-    if isinstance(counts, bytes):
-        return {"size": [height, width], "counts": counts}
-    if isinstance(counts, str):
-        return {"size": [height, width], "counts": counts.encode("latin-1", errors="replace")}
-    if not isinstance(counts, (list, tuple, np.ndarray)):
-        raise TypeError(f"{name(place)} must have `counts` of type str, bytes or list, got {type(counts).__name__}.")
-    runs = np.asarray(counts)
-    if runs.ndim != 1 or (runs.size and runs.dtype.kind not in "iu"):
-        raise TypeError(f"{name(place)} must have `counts` of integers, got {counts[:6]!r}.")
-    if (runs.size and runs.min() < 0) or int(runs.sum()) != height * width:
-        raise ValueError(f"{name(place)} has run lengths that do not fill its size of {height}x{width} pixels.")
-    return coco_mask.frPyObjects({"size": [height, width], "counts": runs.tolist()}, height, width)
-
-
-_GROUP_OFFSET, _GROUP_MORE, _GROUP_SIGN = 48, 0x20, 0x10
-
-
-def _first_unfilled(rles: Sequence[Mapping[str, Any]]) -> int | None:
-    """Place of the first compressed RLE whose run lengths do not add up to its size, without a loop over runs.
-
-    A count is written in groups of five bits, lowest first, and from the fourth on as the difference to the count
-    two before it (see `univs_hf.rle`).
-    """
-    if not rles:
-        return None
-    lengths = np.array([len(rle["counts"]) for rle in rles])
-    areas = np.array([rle["size"][0] * rle["size"][1] for rle in rles], dtype=np.int64)
-    codes = np.frombuffer(b"".join(rle["counts"] for rle in rles), dtype=np.uint8).astype(np.int64) - _GROUP_OFFSET
-    ends_of_rles = np.cumsum(lengths)
-    bad = (lengths == 0) & (areas != 0)
-    if not len(codes):
-        return int(np.argmax(bad)) if bad.any() else None
-    owner_of_code = np.repeat(np.arange(len(rles)), lengths)
-    bad[owner_of_code[(codes < 0) | (codes >= 64)]] = True
-    # A number must end with its mask; numbers longer than 8 groups (40 bits) are nonsense and could overflow.
-    last = (codes & _GROUP_MORE) == 0
-    bad[lengths > 0] |= ~last[ends_of_rles[lengths > 0] - 1]
-    last[ends_of_rles[lengths > 0] - 1] = True
-    ends = np.flatnonzero(last)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    groups = ends - starts + 1
-    owner = owner_of_code[ends]
-    bad[owner[groups > 8]] = True
-    position = np.minimum(np.arange(len(codes)) - np.repeat(starts, groups), 8)
-    values = np.add.reduceat((codes & 0x1F) << (5 * position), starts)
-    values -= np.where(codes[ends] & _GROUP_SIGN, np.int64(1) << (5 * np.minimum(groups, 9)), 0)
-    # Undo the differences: sums over every second count of a mask from its second on (the first stands alone).
-    first_count = np.searchsorted(owner, np.arange(len(rles)))
-    place = np.arange(len(owner)) - first_count[owner]
-    counts = values.copy()
-    for parity in (0, 1):
-        chosen = np.flatnonzero((place % 2 == parity) & (place > 0))
-        running = np.cumsum(values[chosen])
-        begins = np.flatnonzero(np.diff(owner[chosen], prepend=-1))
-        before = np.concatenate([[0], running])[begins]
-        counts[chosen] = running - np.repeat(before, np.diff(np.append(begins, len(chosen))))
-    bad[owner[counts < 0]] = True
-    bad |= np.bincount(owner, weights=counts, minlength=len(rles)) != areas
-    return int(np.argmax(bad)) if bad.any() else None
+def _read_size(size: Any, where: str) -> Size:
+    """Height and width of an RLE dict."""
+    values = list(size) if isinstance(size, (list, tuple, np.ndarray)) else []
+    if len(values) != 2 or any(isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < 0 for v in values):
+        raise ValueError(f"{where} must have a `size` of [height, width], got {size!r}.")
+    return int(values[0]), int(values[1])
