@@ -105,6 +105,8 @@ def _count_categories(row: Row, category_sizes: Mapping[str, int]) -> int:
 
 def _check_entities(row: Row, num_categories: int) -> None:
     entities = row.entities
+    if len(entities) and entities.ids.min() < 0:
+        raise RowError(row.key, "entities", f"ids must be at least 0, got {entities.ids.min()}.")
     if len(np.unique(entities.ids)) != len(entities):
         values, counts = np.unique(entities.ids, return_counts=True)
         raise RowError(row.key, "entities", f"the id {values[counts > 1][0]} occurs more than once.")
