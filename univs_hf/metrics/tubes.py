@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,19 +14,33 @@ from pycocotools import mask as coco_mask
 from .masks import Size, name_frame, to_labels, to_rle
 from .run_lengths import RunTable, read_run_lengths
 
+# The runs of this many masks are read together: few enough for the processor's cache, where it is quickest.
+_MASKS_AT_ONCE = 150
+
 
 @dataclass(frozen=True)
 class Tube:
     """One object through a video, as read by [`read_tubes`].
 
     Attributes:
-        runs: `np.ndarray` of shape (runs, 2), `float64`: where each run of pixels inside begins and where it ends
-            (exclusive), counting the pixels down the columns of one frame after the other.
-        areas: `np.ndarray` of shape (frames,), `float64`: pixels in each frame.
+        lengths: `np.ndarray` of shape (runs, 2), `int32`: a run of pixels outside and the run inside that follows it,
+            down the columns of one frame with a mask after the other.
+        skipped: `np.ndarray` of shape (runs,), `int64`: pixels of the frames without a mask before each run; None if
+            every frame up to the last mask has one.
+        areas: `np.ndarray` of shape (frames,), `float64`: pixels inside in each frame.
     """
 
-    runs: np.ndarray
+    lengths: np.ndarray
+    skipped: np.ndarray | None
     areas: np.ndarray
+
+    @cached_property
+    def runs(self) -> np.ndarray:
+        """Where each run inside begins and ends (exclusive) among the pixels of all frames; (runs, 2), `float64`."""
+        places = np.cumsum(self.lengths, dtype=np.float64).reshape(-1, 2)
+        if self.skipped is not None:
+            places += self.skipped[:, None]
+        return places
 
 
 def tube_iou(prediction: Sequence[Any], ground_truth: Sequence[Any]) -> float:
@@ -91,6 +106,18 @@ def read_tubes(
         if isinstance(tube, (str, bytes, Mapping)) or not hasattr(tube, "__len__"):
             where = _where(name, video_id)
             raise TypeError(f"{where} must have one mask or None per frame, got {type(tube).__name__}.")
+    result: list[Tube] = []
+    step = max(1, _MASKS_AT_ONCE // max(map(len, tubes), default=1))
+    for k in range(0, len(tubes), step):
+        read, size = _read_some_tubes(tubes[k : k + step], names[k : k + step], video_id, size)
+        result += read
+    return result
+
+
+def _read_some_tubes(
+    tubes: Sequence[Any], names: Sequence[str], video_id: str | int | None, size: Size | None
+) -> tuple[list[Tube], Size | None]:
+    """[`read_tubes`] without a limit on memory; also the size of the masks."""
     masks, frames, owners = [], [], []
     for k, tube in enumerate(tubes):
         for t, mask in enumerate(tube):
@@ -99,16 +126,16 @@ def read_tubes(
                 frames.append(t)
                 owners.append(k)
     num_frames = [len(tube) for tube in tubes]
-    empty = [Tube(np.zeros((0, 2)), np.zeros(length)) for length in num_frames]
+    empty = [Tube(np.zeros((0, 2), dtype=np.int32), None, np.zeros(length)) for length in num_frames]
     if not masks:
-        return empty
+        return empty, size
     table = _read_if_plain(masks, size)
     if table is None:
         for i, mask in enumerate(masks):
             masks[i] = to_rle(mask, _where(names[owners[i]], video_id, frames[i]), size)
             size = size or tuple(masks[i]["size"])
         if 0 in size:
-            return empty
+            return empty, size
         table = read_run_lengths([mask["counts"] for mask in masks])
     frames = np.array(frames)
     first_mask = np.searchsorted(owners, np.arange(len(tubes) + 1))
@@ -117,15 +144,12 @@ def read_tubes(
     for k, length in enumerate(num_frames):
         begin, end = first_mask[k], first_mask[k + 1]
         rows = first_row[begin : end + 1]
-        # Where each run ends if the frames followed one another without those that have no mask.
-        places = np.cumsum(table.runs[rows[0] : rows[-1]], dtype=np.float64).reshape(-1, 2)
-        skipped = frames[begin:end] - np.arange(end - begin)
-        if skipped.any():
-            places += np.repeat(skipped * table.totals[0], np.diff(rows))[:, None]
+        without_mask = frames[begin:end] - np.arange(end - begin)
+        skipped = np.repeat(without_mask * table.totals[0], np.diff(rows)) if without_mask.any() else None
         areas = np.zeros(length)
         areas[frames[begin:end]] = table.areas[begin:end]
-        result.append(Tube(places, areas))
-    return result
+        result.append(Tube(table.runs[rows[0] : rows[-1]], skipped, areas))
+    return result, size or tuple(masks[0]["size"])
 
 
 def _read_if_plain(masks: list[Any], size: Size | None) -> RunTable | None:
