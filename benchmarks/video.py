@@ -160,17 +160,7 @@ def clip_prompts(model: UniVSForVideoSegmentation, task: str, num_objects: int, 
     masks = torch.stack(list(object_masks(num_objects, geometry).values()))[None].to(model.device)
     config = model.config.for_task(task)
     tokens = model.encode_visual_prompts(features, prompt_masks=masks, num_prompt_pixels=config.num_prompt_pixels)
-    slots = features.num_frames
-
-    def repeat(states: torch.Tensor, times: int) -> torch.Tensor:
-        return states.unsqueeze(2).expand(-1, -1, times, -1, -1)
-
-    return model.compose_visual_prompts(
-        repeat(tokens.features, slots),
-        repeat(tokens.positions, slots),
-        repeat(tokens.features, slots + 1).flatten(2, 3),
-        repeat(tokens.positions, slots + 1).flatten(2, 3),
-    )
+    return model.compose_first_clip_prompts(tokens, features.num_frames)
 
 
 def original_schedule(

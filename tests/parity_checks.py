@@ -284,17 +284,7 @@ def decoder_prompts(
         point_ranks=point_ranks,
         pixel_ranks=ranks,
     )
-    slots = frame_idx.shape[1]
-
-    def repeat(states: Tensor, times: int) -> Tensor:
-        return states.unsqueeze(2).expand(-1, -1, times, -1, -1)
-
-    return model.compose_visual_prompts(
-        repeat(tokens.features, slots),
-        repeat(tokens.positions, slots),
-        repeat(tokens.features, slots + 1).flatten(2, 3),
-        repeat(tokens.positions, slots + 1).flatten(2, 3),
-    )
+    return model.compose_first_clip_prompts(tokens, frame_idx.shape[1])
 
 
 def prompt_rows(fixture: Fixture, prompts: UniVSPrompts) -> Iterator[Row]:

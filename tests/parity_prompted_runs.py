@@ -36,6 +36,8 @@ PIXEL_AGREEMENT = 0.999
 STEPS_PER_DISTURBED = 6
 DISTURBED_MEAN = 0.05
 DISTURBED_MEAN_FIRST = 0.002
+# Learnable queries that the original looks at for an expression's first match.
+NUM_CANDIDATE_BOXES = 5
 
 
 class StepRecord:
@@ -255,21 +257,21 @@ def embed_expressions(fixture: Fixture, model: UniVSForVideoSegmentation) -> Exp
     return Expressions(words, sentences, list(range(len(texts))), texts)
 
 
-def recorded_first_queries(fixture: Fixture, config: UniVSConfig) -> Callable[[Any], Tensor]:
+def recorded_first_queries(fixture: Fixture, query_mode: str) -> Callable[[Any], Tensor]:
     """The first clip's queries that the original took: all candidates are equal for it, and which comes first depends
     on its machine. They are read off the embeddings stored after that clip."""
 
     def choose(outputs: Any) -> Tensor:
         embeddings = outputs.query_embeddings[0]
         if "step01/state/embds_last3" not in fixture:
-            return torch.zeros(len(embeddings)).topk(config.num_candidate_boxes).indices[:1]
+            return torch.zeros(len(embeddings)).topk(NUM_CANDIDATE_BOXES).indices[:1]
         stored = fixture["step01/state/embds_last3"]
         num_expressions = len(stored)
         # The newest slot is that of a new frame.
         count = min(stored.shape[1] - 1, embeddings.shape[1])
         stored = stored[:, -1 - count : -1]
         candidates = embeddings[:, -count:].expand(num_expressions, -1, -1, -1)
-        if config.query_mode == "prompt+learn":
+        if query_mode == "prompt+learn":
             # The share of the learnable query is that of its quality; the candidate on the line is the one.
             prompted = embeddings[-num_expressions:, None, -count:]
             direction, wanted = candidates - prompted, (stored[:, None] - prompted)
@@ -288,7 +290,7 @@ def check_expressions(fixture: Fixture) -> Iterator[Row]:
     config.skip_last_clip_frame = True
     expressions = embed_expressions(fixture, model)
     engine = ClipEngine(config, "refvos", geometry, UniVSImageProcessor(), expressions=expressions)
-    engine.task.choose_first_queries = recorded_first_queries(fixture, config)
+    engine.task.choose_first_queries = recorded_first_queries(fixture, config.query_mode)
     record, steps = StepRecord(fixture), []
 
     def before(step: int, kwargs: dict) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForUniversalSegmentation, ConvNextConfig, SwinConfig
 from transformers.utils import is_kernels_available
 
-from univs_hf import UniVSForVideoSegmentation, UniVSModel
+from univs_hf import UniVSForVideoSegmentation, UniVSModel, modeling_univs
 from univs_hf.modeling_univs import (
     MultiScaleDeformableAttention,
     UniVSFrameFeatures,
@@ -672,3 +672,20 @@ def test_expressions_need_features_or_ids(model: UniVSForVideoSegmentation) -> N
 def test_reference_points_are_pixel_centres() -> None:
     points = UniVSPixelDecoder.reference_points([(1, 2)], torch.device("cpu"), torch.float32)
     torch.testing.assert_close(points, torch.tensor([[0.25, 0.5], [0.75, 0.5]]))
+
+
+def test_frames_encoded_in_several_passes_are_the_same(
+    model: UniVSForVideoSegmentation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = make_video(batch_size=2, num_frames=3)
+    passes: list[int] = []
+    backbone = model.model.backbone
+    hook = backbone.register_forward_pre_hook(lambda module, inputs: passes.append(len(inputs[0])))
+    with torch.no_grad():
+        whole = model.encode_frames(video, cache_attention=True)
+        monkeypatch.setattr(modeling_univs, "_CPU_PIXELS_PER_PASS", 4 * HEIGHT * WIDTH + 1)
+        parts = model.encode_frames(video, cache_attention=True)
+    hook.remove()
+    assert passes == [6, 4, 2]
+    for name, value in whole.items():
+        torch.testing.assert_close(parts[name], value, **NOISE)

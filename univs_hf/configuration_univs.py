@@ -176,8 +176,8 @@ class UniVSConfig(PreTrainedConfig):
         vos_acceptance_iou (`float`, defaults to 0.15), vos_acceptance_area (`float`, defaults to 9216 pixels):
             A first prediction needs IoU > `vos_acceptance_iou * min(area / vos_acceptance_area, 1)` with its prompt.
         vos_owned_area_ratio (`float`, defaults to 0.25): Owned share that a tracked object keeps.
-        learnable_similarity_threshold (`float`, defaults to 0.65), fusion_iou_threshold (`float`, defaults to 0.5),
-        num_candidate_boxes (`int`, defaults to 5): Matching with learnable queries in the other query modes.
+        learnable_similarity_threshold (`float`, defaults to 0.65), fusion_iou_threshold (`float`, defaults to 0.5):
+            Matching with learnable queries in the other query modes.
         class_temperature (`float`, defaults to 0.06): Softmax temperature over classes in image segmentation.
         image_box_nms_threshold (`float`, 0.9), image_instance_nms_threshold (`float`, 0.85),
         object_mask_threshold (`float`, 0.05), num_semantic_queries (`int`, 200): Image segmentation.
@@ -295,7 +295,6 @@ class UniVSConfig(PreTrainedConfig):
     vos_owned_area_ratio: float | int = 0.25
     learnable_similarity_threshold: float | int = 0.65
     fusion_iou_threshold: float | int = 0.5
-    num_candidate_boxes: int = 5
     class_temperature: float | int = 0.06
     image_box_nms_threshold: float | int = 0.9
     image_instance_nms_threshold: float | int = 0.85
@@ -387,7 +386,7 @@ class UniVSConfig(PreTrainedConfig):
             "decoder_layers dim_feedforward num_attention_heads num_queries num_norm_groups common_stride "
             "max_position_frames position_temperature num_text_templates num_prompt_pixels shortest_edge "
             "longest_edge size_divisibility num_frames clip_stride num_frames_window num_prev_frames_memory "
-            "max_detections new_object_interval max_first_clip_things max_first_clip_stuff num_candidate_boxes "
+            "max_detections new_object_interval max_first_clip_things max_first_clip_stuff "
             "num_semantic_queries layer_norm_eps class_temperature vos_acceptance_area box_iou_min_union"
         ).split():
             if getattr(self, name) <= 0:

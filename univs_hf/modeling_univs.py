@@ -11,7 +11,7 @@ Levels are numbered 0, 1, 2 for strides 32, 16, 8.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -1684,6 +1684,28 @@ class UniVSModel(UniVSPreTrainedModel):
         prompts.attention_mask = attention_mask
         return prompts
 
+    def compose_first_clip_prompts(
+        self, tokens: UniVSVisualTokens, num_frames: int, attention_mask: Tensor | None = None
+    ) -> UniVSPrompts:
+        """Prompts of the first clip of a video: all its frames and the whole memory hold the tokens of the key frame.
+
+        Args:
+            tokens: Visual tokens of the prompts, one key frame each.
+            num_frames: Frames of the clip.
+            attention_mask: See [`UniVSPrompts`].
+        """
+
+        def repeat(states: Tensor, times: int) -> Tensor:
+            return states.unsqueeze(2).expand(-1, -1, times, -1, -1)
+
+        return self.compose_visual_prompts(
+            repeat(tokens.features, num_frames),
+            repeat(tokens.positions, num_frames),
+            repeat(tokens.features, num_frames + 1).flatten(2, 3),
+            repeat(tokens.positions, num_frames + 1).flatten(2, 3),
+            attention_mask=attention_mask,
+        )
+
     def encode_expressions(
         self,
         features: UniVSFrameFeatures,
@@ -1824,18 +1846,8 @@ class UniVSModel(UniVSPreTrainedModel):
         tokens = self.encode_visual_prompts(
             features, frame_idx, prompt_masks, prompt_boxes, prompt_points, prompt_frame_idx, generator=generator
         )
-        num_frames = features.num_frames
-
-        def repeat(states: Tensor, times: int) -> Tensor:
-            return states.unsqueeze(2).expand(-1, -1, times, -1, -1)
-
-        return self.compose_visual_prompts(
-            repeat(tokens.features, num_frames),
-            repeat(tokens.positions, num_frames),
-            repeat(tokens.features, num_frames + 1).flatten(2, 3),
-            repeat(tokens.positions, num_frames + 1).flatten(2, 3),
-            attention_mask=None if prompt_obj_ids is None else prompt_obj_ids > 0,
-        )
+        attention_mask = None if prompt_obj_ids is None else prompt_obj_ids > 0
+        return self.compose_first_clip_prompts(tokens, features.num_frames, attention_mask)
 
     @can_return_tuple
     def forward(
@@ -1951,6 +1963,10 @@ class UniVSForVideoSegmentation(UniVSPreTrainedModel):
     def compose_visual_prompts(self, *args: Tensor, **kwargs: Tensor) -> UniVSPrompts:
         """See [`UniVSModel.compose_visual_prompts`]."""
         return self.model.compose_visual_prompts(*args, **kwargs)
+
+    def compose_first_clip_prompts(self, *args: Any, **kwargs: Any) -> UniVSPrompts:
+        """See [`UniVSModel.compose_first_clip_prompts`]."""
+        return self.model.compose_first_clip_prompts(*args, **kwargs)
 
     def encode_expressions(self, features: UniVSFrameFeatures, *args: Tensor, **kwargs: Tensor) -> UniVSPrompts:
         """See [`UniVSModel.encode_expressions`]."""
