@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from .prediction_frames import numbered_results, to_numpy
 
 
 def collect_tracks(
-    results: JobResults, num_frames: int, size: tuple[int, int], where: str
+    results: JobResults, num_frames: int, size: tuple[int, int], where: str, wanted: Container[int] | None = None
 ) -> dict[int, dict[int, dict[str, Any]]]:
     """Takes the results of a pass one by one and keeps the run lengths of the objects.
 
@@ -23,6 +23,7 @@ def collect_tracks(
         num_frames (`int`): Frames of the pass.
         size (`tuple[int, int]`): (height, width) of the benchmark's masks, in pixels.
         where (`str`): Names the video in errors.
+        wanted (container of `int`, *optional*): Frames to keep; by default all.
 
     Returns:
         `dict`: Object id to frame number to COCO RLE (`size`, `counts` as `str`), without empty masks.
@@ -32,6 +33,8 @@ def collect_tracks(
     """
     tracks: dict[int, dict[int, dict[str, Any]]] = {}
     for number, result in numbered_results(results, num_frames, where):
+        if wanted is not None and number not in wanted:
+            continue
         for object_id, mask in result_masks(result).items():
             if mask.shape != tuple(size):
                 raise ValueError(

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -29,13 +29,33 @@ def write_text(path: Path, text: str) -> Path:
     return path
 
 
-def write_json_list(path: Path, records: Iterable[Any]) -> None:
-    """Writes a JSON list record by record, so that only one of them is needed at a time."""
-    with open(path, "w", encoding="utf-8") as file:
-        file.write("[")
-        for number, record in enumerate(records):
-            file.write((",\n" if number else "\n") + json_line(record))
-        file.write("\n]\n")
+def write_json_list(
+    path: Path, records: Iterable[Any], header: Mapping[str, Any] | None = None, name: str = "records"
+) -> Path:
+    """Writes a JSON list record by record, so that only one is needed at a time; it appears when it is complete.
+
+    Args:
+        path (`Path`): The file.
+        records (iterable): What the list holds.
+        header (mapping, *optional*): Makes it an object with these fields, whose last one is the list.
+        name (`str`, *optional*): Field of the list in that object.
+
+    Returns:
+        `Path`: `path`.
+    """
+    partial = temporary_sibling(path)
+    try:
+        with open(partial, "w", encoding="utf-8") as file:
+            if header is not None:
+                file.write(f"{json_line(header)[:-1]}{',' if header else ''}{json_line(name)}:")
+            file.write("[")
+            for number, record in enumerate(records):
+                file.write((",\n" if number else "\n") + json_line(record))
+            file.write("\n]\n" if header is None else "\n]}\n")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
 
 
 def write_zip(path: Path, members: Iterable[Member]) -> Path:

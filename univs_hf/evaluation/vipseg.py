@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,7 @@ class VipSeg(Benchmark):
         return scratch / "videos"
 
     def write_submission(self, predictions: Path, out: Path) -> Path:
-        """Writes the folder `vipseg`, as the official scripts read it, and the same as `vipseg.zip`: its path."""
+        """Writes the folder `submission`, which the official scripts read, and the same as `submission.zip`."""
         entries, members = [], []
         for video_id in self.video_ids():
             entries.append(self._read_entry(predictions, video_id))
@@ -145,8 +146,8 @@ class VipSeg(Benchmark):
                 path = self._mask_file(predictions, video_id, name)
                 members.append((f"{MASKS_FOLDER}/{video_id}/{name}.png", path))
         members.append((SEGMENTS_FILE, json_line({"annotations": entries})))
-        write_folder(out / self.name, members)
-        return write_zip(out / f"{self.name}.zip", members)
+        write_folder(out / "submission", members)
+        return write_zip(out / "submission.zip", members)
 
     # --- scores
 
@@ -170,7 +171,13 @@ class VipSeg(Benchmark):
         for name, metric in single.items():
             metric.update_overlaps(video_id, overlaps)
             metrics[name].merge(metric)
-        return {key: value for key, value in self.figures(single).items() if key in self.columns}
+        figures = self.figures(single)
+        for ending in ("", "_things", "_stuff"):
+            # A video that is shorter than some of the windows has figures for the others.
+            by_window = [figures[f"VPQ_{window}{ending}"] for window in single["vpq"].windows]
+            defined = [value for value in by_window if not math.isnan(value)]
+            figures[f"VPQ{ending}"] = sum(defined) / len(defined) if defined else math.nan
+        return {key: figures[key] for key in self.columns}
 
     def compared_frames(self, video_id: str, predictions: Path, limit: int) -> list[ComparedFrame]:
         names, images = self.layout.frame_names(video_id), self.layout.frame_paths(video_id)

@@ -88,14 +88,14 @@ class Vspw(Benchmark):
         return super().open_predictions(source, scratch)
 
     def write_submission(self, predictions: Path, out: Path) -> Path:
-        """Writes the folder `vspw` and the same as `vspw.zip`, whose path is returned."""
+        """Writes the folder `submission` and the same as `submission.zip`, whose path is returned."""
         members = [
             (f"{video_id}/{name}.png", self._prediction_file(predictions, video_id, name))
             for video_id in self.video_ids()
             for name in self.layout.frame_names(video_id)
         ]
-        write_folder(out / self.name, members)
-        return write_zip(out / f"{self.name}.zip", members)
+        write_folder(out / "submission", members)
+        return write_zip(out / "submission.zip", members)
 
     # --- scores
 
@@ -122,7 +122,7 @@ class Vspw(Benchmark):
             prediction = read_label_map(self._prediction_file(predictions, video_id, names[number]))
             truth = self.layout.labels(video_id, names[number])
             # Both from 0, "others" and void together.
-            truth = np.where(truth == 0, VOID, truth - 1)
+            truth = np.where((truth == 0) | (truth == VOID), VOID, truth - 1)
             frames.append(
                 ComparedFrame(
                     caption=names[number],

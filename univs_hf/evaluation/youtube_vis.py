@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -128,15 +129,13 @@ class YouTubeVisBenchmark(Benchmark):
         return scratch / "videos"
 
     def write_submission(self, predictions: Path, out: Path) -> Path:
-        """Writes `<name>.zip` with `results.json` at its root."""
-        partial = out / f".{self.name}-{RESULTS_FILE}"
+        """Writes `submission.zip` with `results.json` at its root."""
         entries = (entry for video_id in self.video_ids() for entry in self._read_entries(predictions, video_id))
         out.mkdir(parents=True, exist_ok=True)
-        try:
-            write_json_list(partial, entries)
-            return write_zip(out / f"{self.name}.zip", [(RESULTS_FILE, partial)])
-        finally:
-            partial.unlink(missing_ok=True)
+        # Through a file, since all entries together may not fit into the memory.
+        with tempfile.TemporaryDirectory(prefix=".submission-", dir=out) as scratch:
+            path = write_json_list(Path(scratch) / RESULTS_FILE, entries)
+            return write_zip(out / "submission.zip", [(RESULTS_FILE, path)])
 
     # --- scores
 
