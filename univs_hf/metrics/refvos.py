@@ -132,8 +132,6 @@ class RefDavisMetric(VideoMetric):
                     _without(predicted.region(object_id), void) for object_id in range(1, predicted.largest_id() + 1)
                 ]
                 table.append(_score_pairs([*regions, RegionMask(true.grid, 0)], true_regions))
-        if num_objects is None:
-            raise ValueError(f"{name_frame('ground_truth', video)} has no frames.")
         self._videos[video] = [self._match(table, num_objects) for table in tables]
 
     def _match(self, table: list[np.ndarray], num_objects: int) -> list[MatchedObject]:
@@ -250,8 +248,6 @@ class RefYouTubeVOSMetric(VideoMetric):
                 region, predicted = true.region(object_id), binary_region(require_frame(mask, where), where, size)
                 similarity[expression].append(region.similarity(predicted))
                 accuracy[expression].append(region.boundary_accuracy(predicted))
-        if size is None:
-            raise ValueError(f"{name_frame('ground_truth', video)} has no frames.")
         self._videos[video] = {
             expression: score_object(values, accuracy[expression], False, self.keep_frames)
             for expression, values in similarity.items()

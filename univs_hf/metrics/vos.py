@@ -68,9 +68,7 @@ class DavisMetric(VideoMetric):
         """
         video = self._new_video(video_id)
         frames = enumerate(side_by_side(video, {"ground_truth": ground_truth, "prediction": prediction}))
-        first = next(frames, None)
-        if first is None:
-            raise ValueError(f"{name_frame('ground_truth', video)} has no frames.")
+        first = next(frames)
         where = name_frame("ground_truth", video, 0)
         first_frame = ObjectFrame(require_frame(first[1][0], where), where)
         size, objects = first_frame.size, range(1, first_frame.largest_id(void=VOID) + 1)
