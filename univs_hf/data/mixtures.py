@@ -11,6 +11,7 @@ from .clip_geometry import Augmentation
 
 RECIPES = ("paper", "released")
 STAGES = (1, 2, 3)
+BACKBONES = ("resnet50", "swin-tiny", "swin-base", "swin-large")
 
 # Frames around the reference frame, for prompted objects in every stage and for everything else by stage.
 _SOT_RANGE = 20
@@ -130,10 +131,11 @@ def stage_mixture(recipe: str, stage: int, backbone: str | None = None) -> Mixtu
     Args:
         recipe: `"paper"` for the weights of the paper's Table 2, `"released"` for those of the released scripts.
         stage: 1 (images), 2 (short clips) or 3 (long video).
-        backbone: The released stage 3 of `"swin_base"` has its own weights and range.
+        backbone: One of `BACKBONES`. The released stage 3 of `"swin-base"` has its own weights and range, the others
+            are alike; None is any of those.
 
     Raises:
-        ValueError: If there is no such recipe or stage.
+        ValueError: If there is no such recipe, stage or backbone.
 
     Example:
         >>> round(stage_mixture("paper", 2).probabilities["vipseg"], 3)
@@ -143,8 +145,10 @@ def stage_mixture(recipe: str, stage: int, backbone: str | None = None) -> Mixtu
         raise ValueError(f"`recipe` must be one of {list(RECIPES)}, got {recipe!r}.")
     if stage not in STAGES:
         raise ValueError(f"`stage` must be one of {list(STAGES)}, got {stage!r}.")
+    if backbone is not None and backbone not in BACKBONES:
+        raise ValueError(f"`backbone` must be one of {list(BACKBONES)} or None, got {backbone!r}.")
     weights, default_range = _WEIGHTS[recipe, stage], _STAGE_RANGE[stage]
-    if (recipe, stage, backbone) == ("released", 3, "swin_base"):
+    if (recipe, stage, backbone) == ("released", 3, "swin-base"):
         weights, default_range = {**weights, "refcoco": 0.75, "ref_ytvos": 0.5}, 20
     return Mixture(tuple(_entry(dataset, weight, default_range) for dataset, weight in weights.items()))
 

@@ -276,16 +276,25 @@ class Row:
             raise RowError(self.key, "frames", "is empty: the frames are in `video`.")
         if not 0 <= frame < len(values):
             raise IndexError(f"Row {self.key!r}: `frame` must be in [0, {len(values)}), got {frame}.")
-        scalar = values[frame]
-        if not scalar.is_valid:
+        if not values.is_valid()[frame].as_py():
             raise RowError(self.key, "frames", f"frame {frame} is null.")
-        return scalar.as_buffer()
+        data, ends = self._frame_strings
+        return data.slice(int(ends[frame]), int(ends[frame + 1] - ends[frame]))
+
+    @cached_property
+    def _frame_strings(self) -> tuple[pa.Buffer, np.ndarray]:
+        return _binary_views(self._list("frames"))
 
     @property
     def video(self) -> pa.Buffer | None:
         """The encoded video, a view; None where frames are stored one by one."""
-        scalar = self._scalar("video")
-        return scalar.as_buffer() if scalar.is_valid else None
+        column = self._table.column("video")
+        value = column.slice(self._index, 1)
+        if value.null_count:
+            return None
+        chunk = value.chunk(0) if isinstance(value, pa.ChunkedArray) else value
+        data, ends = _binary_views(chunk)
+        return data.slice(int(ends[0]), int(ends[1] - ends[0]))
 
     @cached_property
     def entities(self) -> EntityTable:
@@ -358,10 +367,8 @@ class Row:
             return np.zeros(0, np.uint8), np.zeros(1, np.int64)
         if values.null_count:
             raise RowError(self.key, "mask_rle", f"{values.null_count} of its {len(values)} masks are null.")
-        _, ends, data = values.buffers()
-        width = np.int64 if pa.types.is_large_binary(values.type) else np.int32
-        ends = np.frombuffer(ends, width)[values.offset : values.offset + len(values) + 1].astype(np.int64)
-        return np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8), ends
+        data, ends = _binary_views(values)
+        return np.frombuffer(data, np.uint8), ends
 
     @cached_property
     def neg_categories(self) -> np.ndarray | None:
@@ -418,6 +425,17 @@ def rows_to_table(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
                 raise RowError(key, name, f"does not fit {field.type}: {error}") from error
     arrays = [pa.chunked_array(columns[field.name], field.type) for field in ARROW_SCHEMA]
     return pa.Table.from_arrays(arrays, schema=ARROW_SCHEMA)
+
+
+def _binary_views(values: pa.Array) -> tuple[pa.Buffer, np.ndarray]:
+    """All bytes of a binary array as one view, and where each value begins, int64 (length + 1,).
+
+    A scalar of a binary array would be a copy.
+    """
+    _, ends, data = values.buffers()
+    width = np.int64 if pa.types.is_large_binary(values.type) else np.int32
+    ends = np.frombuffer(ends, width)[values.offset : values.offset + len(values) + 1].astype(np.int64)
+    return pa.py_buffer(b"") if data is None else data, ends
 
 
 def _joined(pieces: list[np.ndarray], dtype: type) -> np.ndarray:
