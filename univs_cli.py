@@ -64,12 +64,18 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     """The parser of all commands.
 
     Args:
-        arguments (sequence of `str`, *optional*): What is going to be parsed. The options of `convert` are known to
-            its module, which takes seconds to import, so they are there only if the command is.
+        arguments (sequence of `str`, *optional*): What is going to be parsed. Options of `convert` and `evaluate` are
+            known to their modules, which take seconds to import, so they are there only if the command is.
     """
     parser = _Parser(prog="univs", description="UniVS: one model for six video segmentation tasks.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command", parser_class=_Parser)
     add_segment_parser(commands)
+    if "evaluate" in arguments:
+        from univs_hf.evaluation.evaluate_command import add_evaluate_parser
+
+        add_evaluate_parser(commands, arguments)
+    else:
+        commands.add_parser("evaluate", help="run a model on a benchmark, write the submission, score it")
     if "convert" in arguments:
         from univs_hf.convert_univs_checkpoint import add_convert_parser
 

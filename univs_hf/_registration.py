@@ -1,0 +1,32 @@
+# Copyright 2026 The univs-hf authors. Licensed under the Apache License, Version 2.0.
+"""Makes the Auto classes and the pipelines of transformers know UniVS."""
+
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForUniversalSegmentation,
+    AutoProcessor,
+)
+from transformers.pipelines import PIPELINE_REGISTRY
+
+from .configuration_univs import UniVSConfig
+from .image_processing_univs import UniVSImageProcessor
+from .modeling_univs import UniVSForVideoSegmentation, UniVSModel
+from .pipeline_univs import PIPELINE_TASK, VideoSegmentationPipeline
+from .processing_univs import UniVSProcessor
+
+AutoConfig.register("univs", UniVSConfig, exist_ok=True)
+AutoModel.register(UniVSConfig, UniVSModel, exist_ok=True)
+AutoModelForUniversalSegmentation.register(UniVSConfig, UniVSForVideoSegmentation, exist_ok=True)
+# One class serves with and without torchvision; named for one of them only, the library warns about the other.
+AutoImageProcessor.register(
+    UniVSConfig,
+    slow_image_processor_class=UniVSImageProcessor,
+    fast_image_processor_class=UniVSImageProcessor,
+    exist_ok=True,
+)
+AutoProcessor.register(UniVSConfig, UniVSProcessor, exist_ok=True)
+PIPELINE_REGISTRY.register_pipeline(
+    PIPELINE_TASK, pipeline_class=VideoSegmentationPipeline, pt_model=AutoModelForUniversalSegmentation
+)
