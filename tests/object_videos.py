@@ -34,7 +34,7 @@ def imperfect(video: np.ndarray, seed: int) -> np.ndarray:
     result = np.stack([np.roll(frame, rng.integers(-2, 3, 2), (0, 1)) for frame in video])
     for frame in result:
         if rng.random() < 0.3:
-            frame[frame == rng.integers(1, video.max() + 1)] = 0
+            frame[frame == rng.integers(1, video.max(), endpoint=True)] = 0
     return result
 
 

@@ -118,8 +118,8 @@ def side_by_side(video_id: str, videos: Mapping[str, Iterable[Any]]) -> Iterator
 
     Raises:
         TypeError: If a video is no iterable of frames.
-        ValueError: If a video is missing (`None`) or has no frames, or their lengths differ; before the first frame, if the lengths are
-            known.
+        ValueError: If a video is missing (`None`) or has no frames, or their lengths differ; before the first frame
+            where lengths are known.
     """
     first = next(iter(videos))
     for name, frames in videos.items():
@@ -138,10 +138,10 @@ def side_by_side(video_id: str, videos: Mapping[str, Iterable[Any]]) -> Iterator
     while True:
         frames = {name: next(iterator, end) for name, iterator in iterators.items()}
         ended = [name for name, frame in frames.items() if frame is end]
-        if len(ended) == len(frames) and index:
-            return
         if len(ended) == len(frames):
-            raise ValueError(f"{name_frame(first, video_id)} has no frames.")
+            if not index:
+                raise ValueError(f"{name_frame(first, video_id)} has no frames.")
+            return
         if ended:
             longer = next(name for name in frames if name not in ended)
             raise ValueError(f"{name_frame(ended[0], video_id)} ends after {index} frames, `{longer}` has more.")

@@ -173,7 +173,7 @@ class PVOSMetric(SummedMetric):
         return figures | {"decay": self._decay()}
 
     def _decay(self) -> float:
-        counts = {key[1]: count for key, count in sorted(self._sums.items(), key=str) if key[0] == "decay_count"}
+        counts = {key[1]: count for key, count in self._sums.items() if key[0] == "decay_count"}
         numbers = sorted(counts)
         if not numbers:
             return math.nan
