@@ -243,6 +243,22 @@ def test_wrong_predictions_name_video_and_frame(benchmark, tmp_path):
     fails(FileNotFoundError, "112_0', frame 00000004", frames)
 
 
+@pytest.mark.parametrize("offset", [0, 1 << 22])
+def test_segments_are_measured(offset):
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, 5, (6, 9)).repeat(4, axis=0).repeat(3, axis=1) * 7
+    ids[ids > 0] += offset
+    labels = {number: number % 11 for number in np.unique(ids).tolist() if number}
+    found = describe_segments(ids, labels)
+    assert [segment["id"] for segment in found] == sorted(labels)
+    for segment in found:
+        rows, columns = np.nonzero(ids == segment["id"])
+        left, top = columns.min(), rows.min()
+        assert segment["bbox"] == [left, top, columns.max() - left + 1, rows.max() - top + 1]
+        assert segment["area"] == len(rows) and segment["category_id"] == labels[segment["id"]]
+    assert describe_segments(np.zeros((3, 4), int), {}) == []
+
+
 def test_segments_without_a_class_are_refused():
     with pytest.raises(ValueError, match="segment 5"):
         describe_segments(np.array([[0, 5]]), {4: 1})

@@ -55,6 +55,7 @@ class VipSegLayout:
         self.is_converted = self.list_file.suffix == ".json"
         self._images: dict[str, list[dict[str, Any]]] = {}
         self._segments: dict[str, list[list[dict[str, Any]]]] = {}
+        self._names: dict[str, list[str]] = {}
         if self.is_converted:
             self._read_converted()
         else:
@@ -108,7 +109,9 @@ class VipSegLayout:
         """Names of a video's frames without suffix, in the official order."""
         if self.is_converted:
             return [Path(image["file_name"]).stem for image in self._images[video]]
-        return list(list_frames(self.image_folder / video))
+        if video not in self._names:
+            self._names[video] = list(list_frames(self.image_folder / video))
+        return self._names[video]
 
     def frame_paths(self, video: str) -> list[Path]:
         """Images of a video.
