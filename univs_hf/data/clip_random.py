@@ -28,12 +28,18 @@ def generator(purpose: Purpose, *key: int) -> np.random.Generator:
 
     Args:
         purpose: What is drawn.
-        key: Non-negative integers, for a clip its seed.
+        key: Integers in [0, 2^64), for a clip its seed.
     """
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([int(purpose), *key])))
+    return np.random.Generator(np.random.Philox(_seed_sequence(purpose, key)))
 
 
 def derive_seed(purpose: Purpose, *key: int) -> int:
     """An integer in [0, 2^63) that depends on its arguments only."""
-    state = np.random.SeedSequence([int(purpose), *key]).generate_state(1, np.uint64)
+    state = _seed_sequence(purpose, key).generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))
+
+
+def _seed_sequence(purpose: Purpose, key: tuple[int, ...]) -> np.random.SeedSequence:
+    # Numbers of a fixed width and their count: numpy takes (3,) and (3, 0), or (2^32,) and (0, 1), for the same.
+    words = [word for number in key for word in (number & 0xFFFFFFFF, number >> 32)]
+    return np.random.SeedSequence([int(purpose), len(key), *words])

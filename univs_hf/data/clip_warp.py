@@ -22,8 +22,8 @@ def warp_clip(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Warps the frames and label maps of a clip.
 
-    A pixel of the output shows what lies at its centre. Pictures are repeated by one pixel over their border and
-    black beyond; label maps are 0 outside.
+    A pixel of the output shows what lies at its centre. Pictures go on for half a source pixel over their border and
+    fade to black within the next; label maps are 0 from the border on.
 
     Args:
         frames: uint8 (S, h, w, 3), the distinct source frames, reduced by `reduction` in both directions.
