@@ -192,8 +192,10 @@ class TestProcesses:
     def test_two_real_processes(self, model_folder, project_root, tmp_path):
         open_miniature("davis17", tmp_path / "data")
         script = str(project_root / "eval_scripts" / "davis17.py")
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
-        launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2",
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "",
+                       "ACCELERATE_USE_CPU": "true"}  # fmt: skip
+        # Of accelerate's launchers only that for GPUs starts several processes by itself; they find none and use CPUs.
+        launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
                   "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]  # fmt: skip
         scores = []
         for start, out in (([sys.executable], "one"), (launch, "two")):
@@ -211,6 +213,7 @@ class TestProcesses:
             scores.append(json.loads((tmp_path / out / "scores.json").read_text()))
         one, two = scores
         assert one["figures"] == two["figures"] and one["videos"] == two["videos"]
+        assert (one["run"]["num_processes"], two["run"]["num_processes"]) == (1, 2)
         assert one["run"]["num_frames"] == two["run"]["num_frames"] == 11
         assert files_below(tmp_path / "one" / "predictions") == files_below(tmp_path / "two" / "predictions")
 

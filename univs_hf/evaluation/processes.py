@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import heapq
+import os
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -18,6 +19,10 @@ class Processes:
     Args:
         device (`str`, *optional*): Device that the user asked for; by default what accelerate assigns.
 
+    Raises:
+        ImportError: If accelerate is not installed.
+        ValueError: If several processes were launched that cannot work together, or not on that device.
+
     Attributes:
         index (`int`): Number of this process, from 0.
         count (`int`): Number of processes.
@@ -29,9 +34,19 @@ class Processes:
             from accelerate import PartialState
         except ImportError as error:
             raise ImportError("Evaluation needs accelerate: pip install 'univs-hf[eval]'.") from error
-        self._state = PartialState(cpu=device == "cpu", timeout=_PATIENCE)
+        import torch
+
+        # accelerate wants to be told that processes have no accelerator; else each takes itself for the only one.
+        has_accelerator = torch.accelerator.is_available() and os.environ.get("ACCELERATE_USE_CPU") != "true"
+        self._state = PartialState(cpu=device == "cpu" or not has_accelerator, timeout=_PATIENCE)
         self.index: int = self._state.process_index
         self.count: int = self._state.num_processes
+        launched = int(os.environ.get("WORLD_SIZE", 1))
+        if self.count != launched:
+            raise ValueError(
+                f"{launched} processes were launched, but accelerate knows of {self.count} with the device "
+                f"{self._state.device}: give --device cpu, or launch one process."
+            )
         if self.count > 1 and device not in (None, "cpu", self._state.device.type):
             raise ValueError(
                 f"With {self.count} processes accelerate chooses the devices, but {device!r} was asked for."

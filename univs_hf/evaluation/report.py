@@ -74,6 +74,7 @@ def write_scores(path: Path, evaluation: Evaluation, about: Mapping[str, Any]) -
         rate = evaluation.num_frames / evaluation.seconds
         content["run"] = {
             "num_frames": evaluation.num_frames,
+            "num_processes": evaluation.num_processes,
             "seconds": evaluation.seconds,
             "frames_per_second": rate,
         }

@@ -45,6 +45,7 @@ class Evaluation:
         figures: By key; fractions, unless the key says `percent`. `None` without ground truth.
         videos: Figures of each video.
         num_frames: Frames that this call has run, over all processes.
+        num_processes: Processes that took part.
         seconds: How long the slowest process took for them, with reading, writing and scoring.
         submission: What is uploaded; on the first process, if one was written.
     """
@@ -54,6 +55,7 @@ class Evaluation:
     figures: Mapping[str, Any] | None
     videos: Mapping[str, Mapping[str, float]]
     num_frames: int = 0
+    num_processes: int = 1
     seconds: float = 0.0
     submission: Path | None = None
 
@@ -228,6 +230,7 @@ def _merge(benchmark: Benchmark, predictions: Path, payloads: list[dict[str, Any
         figures,
         dict(sorted(videos.items())),
         sum(payload["num_frames"] for payload in payloads),
+        len(payloads),
         max(payload["seconds"] for payload in payloads),
     )
 
