@@ -179,6 +179,16 @@ def test_without_ground_truth_there_is_a_submission(tmp_path):
     assert benchmark.num_frames("12") == 4
 
 
+def test_a_development_subset_has_files_of_its_own(tmp_path):
+    content = write_youtube_vis(tmp_path, "ytvis21", "train_dev.json", "train/JPEGImages")
+    options = {"annotation_file": "train_dev.json", "image_folder": "train/JPEGImages"}
+    benchmark = benchmark_class("ytvis21")(tmp_path, videos=["12"], **options)
+    assert benchmark.has_ground_truth and benchmark.video_ids() == ["12"]
+    (job,) = benchmark.jobs("12")
+    assert job.frames[1] == tmp_path / "train/JPEGImages" / content["videos"][0]["file_names"][1]
+    assert options.items() <= benchmark.settings().items()
+
+
 @pytest.mark.parametrize("name", ["ytvis19", "ovis"])
 def test_tiny_model_end_to_end(tmp_path, name):
     benchmark, content = make(tmp_path, name)
