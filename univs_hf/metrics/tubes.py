@@ -28,11 +28,13 @@ class Tube:
         skipped: `np.ndarray` of shape (runs,), `int64`: pixels of the frames without a mask before each run; None if
             every frame up to the last mask has one.
         areas: `np.ndarray` of shape (frames,), `float64`: pixels inside in each frame.
+        masks: Per frame the mask as a COCO RLE dict with compressed counts, or None.
     """
 
     lengths: np.ndarray
     skipped: np.ndarray | None
     areas: np.ndarray
+    masks: list[dict[str, Any] | None]
 
     @cached_property
     def runs(self) -> np.ndarray:
@@ -126,7 +128,8 @@ def _read_some_tubes(
                 frames.append(t)
                 owners.append(k)
     num_frames = [len(tube) for tube in tubes]
-    empty = [Tube(np.zeros((0, 2), dtype=np.int32), None, np.zeros(length)) for length in num_frames]
+    no_runs = np.zeros((0, 2), dtype=np.int32)
+    empty = [Tube(no_runs, None, np.zeros(length), [None] * length) for length in num_frames]
     if not masks:
         return empty, size
     table = _read_if_plain(masks, size)
@@ -148,7 +151,8 @@ def _read_some_tubes(
         skipped = np.repeat(without_mask * table.totals[0], np.diff(rows)) if without_mask.any() else None
         areas = np.zeros(length)
         areas[frames[begin:end]] = table.areas[begin:end]
-        result.append(Tube(table.runs[rows[0] : rows[-1]], skipped, areas))
+        present = dict(zip(frames[begin:end].tolist(), masks[begin:end], strict=True))
+        result.append(Tube(table.runs[rows[0] : rows[-1]], skipped, areas, [present.get(t) for t in range(length)]))
     return result, size or tuple(masks[0]["size"])
 
 
