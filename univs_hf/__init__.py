@@ -11,13 +11,15 @@ if find_spec("torch") is not None:
 
     check_torchvision()
 
-    from . import _registration as _registration
+    from ._registration import register
     from .configuration_univs import UniVSConfig
     from .image_processing_univs import UniVSImageProcessor
     from .inference_univs import UniVSInferenceSession, propagate
     from .modeling_univs import UniVSForVideoSegmentation, UniVSModel, UniVSPreTrainedModel
     from .pipeline_univs import VideoSegmentationPipeline
     from .processing_univs import UniVSProcessor
+
+    register()
 
     __all__ = [
         "UniVSConfig",

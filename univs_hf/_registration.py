@@ -16,17 +16,20 @@ from .modeling_univs import UniVSForVideoSegmentation, UniVSModel
 from .pipeline_univs import PIPELINE_TASK, VideoSegmentationPipeline
 from .processing_univs import UniVSProcessor
 
-AutoConfig.register("univs", UniVSConfig, exist_ok=True)
-AutoModel.register(UniVSConfig, UniVSModel, exist_ok=True)
-AutoModelForUniversalSegmentation.register(UniVSConfig, UniVSForVideoSegmentation, exist_ok=True)
-# One class serves with and without torchvision; named for one of them only, the library warns about the other.
-AutoImageProcessor.register(
-    UniVSConfig,
-    slow_image_processor_class=UniVSImageProcessor,
-    fast_image_processor_class=UniVSImageProcessor,
-    exist_ok=True,
-)
-AutoProcessor.register(UniVSConfig, UniVSProcessor, exist_ok=True)
-PIPELINE_REGISTRY.register_pipeline(
-    PIPELINE_TASK, pipeline_class=VideoSegmentationPipeline, pt_model=AutoModelForUniversalSegmentation
-)
+
+def register() -> None:
+    """Registers the classes, once or again."""
+    AutoConfig.register("univs", UniVSConfig, exist_ok=True)
+    AutoModel.register(UniVSConfig, UniVSModel, exist_ok=True)
+    AutoModelForUniversalSegmentation.register(UniVSConfig, UniVSForVideoSegmentation, exist_ok=True)
+    # One class serves with and without torchvision; named for one of them only, the library warns about the other.
+    AutoImageProcessor.register(
+        UniVSConfig,
+        slow_image_processor_class=UniVSImageProcessor,
+        fast_image_processor_class=UniVSImageProcessor,
+        exist_ok=True,
+    )
+    AutoProcessor.register(UniVSConfig, UniVSProcessor, exist_ok=True)
+    PIPELINE_REGISTRY.register_pipeline(
+        PIPELINE_TASK, pipeline_class=VideoSegmentationPipeline, pt_model=AutoModelForUniversalSegmentation
+    )

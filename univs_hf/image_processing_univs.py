@@ -396,6 +396,8 @@ class UniVSImageProcessor(PilBackend):
         if frame.shape[:2] != (height, width):
             image = PIL.Image.fromarray(frame).resize((width, height), PIL.Image.Resampling.BILINEAR)
             frame = np.array(image)
+        if not frame.flags.writeable:
+            frame = frame.copy()  # torch warns about arrays that it could not write to
         target.copy_(torch.from_numpy(frame).permute(2, 0, 1))
         if do_normalize:
             target.sub_(torch.tensor(image_mean).view(3, 1, 1)).div_(torch.tensor(image_std).view(3, 1, 1))
