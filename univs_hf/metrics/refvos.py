@@ -193,7 +193,7 @@ class RefYouTubeVOSMetric(VideoMetric):
     An expression is compared with the object it speaks of on all frames given (both masks empty: 1). The official
     server's code is not public; that it scores all annotated frames is inferred.
 
-    Memory: two numbers per expression; frames are read one at a time.
+    Memory: a few numbers per expression; frames are read one at a time.
 
     Args:
         keep_frames (`bool`, defaults to `False`): Keep J and F of each frame for

@@ -120,7 +120,7 @@ class YouTubeVOSMetric(VideoMetric):
 
     The official server's code is not public; which frames it scores is the community's reading.
 
-    Memory: two numbers per object; frames are read one at a time.
+    Memory: a few numbers per object; frames are read one at a time.
 
     Args:
         include_first (`bool`, defaults to `False`): Also score the frame whose mask is given.
