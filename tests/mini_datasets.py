@@ -208,3 +208,60 @@ def write_vipseg_converted(root: Path) -> None:
         annotations.append({"video_id": name, "annotations": frames})
     content = {"videos": videos, "annotations": annotations, "categories": vipseg_categories()}
     write_json(root / "panoptic_gt_VIPSeg_val.json", content)
+
+
+# --- BURST
+
+# (dataset, sequence, annotated frames, height, width)
+BURST_SEQUENCES = (("YFCC100M", "v_25", 4, 40, 56), ("LaSOT", "cup-2", 5, 36, 48))
+# Numbers of LVIS 0.5, which are not those of LVIS 1.0: there, "airplane" is 3, "person" 793, and there is no "acorn".
+BURST_CATEGORIES = (
+    {"id": 1, "name": "acorn", "synset": "acorn.n.01", "def": "a nut", "synonyms": ["acorn"]},
+    {"id": 4, "name": "airplane", "synset": "airplane.n.01", "def": "it flies", "synonyms": ["airplane", "aeroplane"]},
+    {"id": 805, "name": "baby", "synset": "baby.n.01", "def": "a human", "synonyms": ["baby", "child", "person"]},
+)
+# An annotated frame after so many others.
+BURST_STEP = 3
+
+
+def burst_sequences() -> list[dict]:
+    """Two tracks per sequence; the second begins on the second annotated frame and is missing on the fourth."""
+    sequences = []
+    for number, (dataset, name, length, height, width) in enumerate(BURST_SEQUENCES):
+        frames = [f"frame{frame:04d}.jpg" for frame in range((length - 1) * BURST_STEP + 2)]
+        segmentations = []
+        for frame in range(length):
+            masks = {"2": box(height, width, 3, 2 + 3 * frame, 12)}
+            if frame not in (0, 3):
+                masks["5"] = box(height, width, 20, 20 + 4 * frame, 9)
+            segmentations.append(
+                {track: {"rle": rle(mask)["counts"], "is_gt": True, "score": 1.0} for track, mask in masks.items()}
+            )
+        sequences.append(
+            {
+                "width": width,
+                "height": height,
+                "id": number + 1,
+                "seq_name": name,
+                "dataset": dataset,
+                "fps": 1,
+                "all_image_paths": frames,
+                "annotated_image_paths": frames[::BURST_STEP],
+                "neg_category_ids": [1],
+                "not_exhaustive_category_ids": [],
+                "track_category_ids": {"2": 4, "5": 805 if number else 4},
+                "segmentations": segmentations,
+            }
+        )
+    return sequences
+
+
+def write_burst(root: Path) -> dict:
+    content = {"sequences": burst_sequences(), "categories": list(BURST_CATEGORIES), "split": "val"}
+    write_json(root / "annotations/val/all_classes.json", content)
+    write_json(root / "annotations/info/categories.json", list(BURST_CATEGORIES))
+    for dataset, name, _, height, width in BURST_SEQUENCES:
+        sequence = next(s for s in content["sequences"] if s["seq_name"] == name)
+        for number, file in enumerate(sequence["all_image_paths"]):
+            write_frame(root / "frames/val" / dataset / name / file, height, width, number)
+    return content
