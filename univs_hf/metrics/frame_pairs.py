@@ -60,9 +60,12 @@ def label_runs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.nd
     first, second = first.ravel(), second.ravel()
     if not first.size:
         return first, second, np.zeros(0, dtype=np.int64)
-    starts = np.flatnonzero((first[1:] != first[:-1]) | (second[1:] != second[:-1])) + 1
-    starts = np.concatenate([[0], starts])
-    return first[starts], second[starts], np.diff(starts, append=first.size)
+    changes = np.flatnonzero((first[1:] != first[:-1]) | (second[1:] != second[:-1]))
+    bounds = np.empty(len(changes) + 2, dtype=np.int64)
+    bounds[0], bounds[-1] = 0, first.size
+    np.add(changes, 1, out=bounds[1:-1])
+    starts = bounds[:-1]
+    return first[starts], second[starts], bounds[1:] - starts
 
 
 class CodeCounter:

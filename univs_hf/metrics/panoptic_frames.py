@@ -179,9 +179,11 @@ def rgb_to_ids(rgb: np.ndarray) -> np.ndarray:
     Returns:
         `np.ndarray` of shape (H, W), dtype uint32.
     """
-    padded = np.zeros((*rgb.shape[:2], 4), dtype=np.uint8)
-    padded[..., :3] = rgb
-    return padded.view("<u4")[..., 0].astype(np.uint32, copy=False)
+    # Four bytes are read at every third one, the fourth is dropped: several times as fast as adding up channels.
+    padded = np.zeros(rgb.size + 1, dtype=np.uint8)
+    padded[:-1] = rgb.ravel()
+    words = np.ndarray(rgb.shape[:2], dtype="<u4", buffer=padded, strides=(3 * rgb.shape[1], 3))
+    return (words & 0xFFFFFF).astype(np.uint32, copy=False)
 
 
 def _listed_ids(segments: Sequence[Segment], where: str) -> np.ndarray:

@@ -220,7 +220,8 @@ class ConsistencyCounter:
             self._runs = [np.ones(labels.shape, dtype=self._dtype) for labels in frame]
         else:
             for runs, last, labels in zip(self._runs, self._last, frame, strict=True):
-                np.minimum(runs, self._limit, out=runs)
+                # Counts stop above the longest window (much quicker than np.minimum with a number).
+                runs -= runs > self._limit
                 runs *= last == labels
                 runs += 1
         # A copy: a reader may fill the same array again.
