@@ -95,10 +95,7 @@ class TestEveryBenchmark:
         benchmark, videos, tmp_path = miniature
         folder = write_predictions(benchmark, labels_of(videos), tmp_path / "predictions")
         name = sorted(videos)[1]
-        options = {option.name: getattr(benchmark, option.name) for option in benchmark.options
-                   if hasattr(benchmark, option.name) and option.name != "ground_truth"}  # fmt: skip
-        if any(option.name == "ground_truth" for option in benchmark.options):
-            options["ground_truth"] = benchmark.ground_truth_root
+        options = {option.name: getattr(benchmark, option.name) for option in benchmark.options}
         one = type(benchmark)(benchmark.root, benchmark.split, videos=[name], **options)
         assert one.video_ids() == [name]
         assert list(figures_of(one, folder)[1]) == [name]

@@ -8,6 +8,7 @@ import pickle
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from mask_benchmark_miniatures import MINIATURES, open_miniature, write_predicti
 from tiny_processor import tiny_processor
 
 from univs_hf.evaluation import runner
+from univs_hf.evaluation.background_writer import BackgroundWriter
 from univs_hf.evaluation.evaluate_command import main
 from univs_hf.evaluation.output_folder import OutputFolder
 from univs_hf.evaluation.processes import share_videos
@@ -135,6 +137,12 @@ class TestResume:
         assert files_below(tmp_path / "out") == before
         again = runner.evaluate(full, model, tmp_path / "out", overwrite=True, quiet=True)
         assert again.num_frames == 11
+
+    def test_a_run_that_could_not_begin_binds_nobody(self, model, tmp_path):
+        benchmark, _ = open_miniature("davis17", tmp_path / "data")
+        with pytest.raises(ValueError, match="`num_frame` is not a field"):
+            runner.evaluate(benchmark, model, tmp_path / "out", settings={"num_frame": 2}, quiet=True)
+        assert runner.evaluate(benchmark, model, tmp_path / "out", quiet=True).num_frames == 11
 
     def test_more_videos_and_other_scoring_go_on(self, model, tmp_path):
         benchmark, videos = open_miniature("ytvos18", tmp_path / "data")
@@ -255,7 +263,7 @@ class TestCommand:
         chosen = str(tmp_path / chosen) if chosen.endswith(".txt") else chosen
         arguments = ["--data", str(tmp_path / "data"), "--predictions", str(folder), "--quiet", "--videos", chosen]
         assert main("davis17", arguments) == 0
-        assert "1 videos" in capsys.readouterr().out
+        assert "davis17 val, 1 video" in capsys.readouterr().out
 
     def test_without_ground_truth(self, model_folder, tmp_path, capsys):
         open_miniature("davis17", tmp_path / "data")
@@ -265,6 +273,25 @@ class TestCommand:
         printed = capsys.readouterr().out
         assert "upload the submission" in printed and str(out / "submission.zip") in printed.replace("\n", "")
         assert (out / "submission.zip").is_file() and not (out / "scores.json").exists()
+
+    def test_an_interruption_says_how_to_go_on(self, model_folder, tmp_path, capsys, monkeypatch):
+        benchmark, _ = open_miniature("davis17", tmp_path / "data")
+
+        def interrupt(*args):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(type(benchmark), "write_prediction", interrupt)
+        arguments = ["--data", str(tmp_path / "data"), "--model", model_folder, "--out", str(tmp_path / "out")]
+        assert main("davis17", [*arguments, "--quiet"]) == 130
+        assert "interrupted; finished videos are kept, the same command goes on" in capsys.readouterr().err
+
+    def test_scoring_options_are_told_with_the_figures(self, tmp_path):
+        benchmark, videos = open_miniature("viposeg", tmp_path / "data")
+        folder = write_predictions(benchmark, {n: v.labels for n, v in videos.items()}, tmp_path / "predictions")
+        arguments = ["--data", str(tmp_path / "data"), "--predictions", str(folder), "--out", str(tmp_path / "out")]
+        assert main("viposeg", [*arguments, "--count-once", "--quiet", "--no-report"]) == 0
+        assert json.loads((tmp_path / "out" / "scores.json").read_text())["count_once"] is True
+        assert not (tmp_path / "out" / "report.html").exists()
 
     @pytest.mark.parametrize(
         "arguments, message",
@@ -321,6 +348,32 @@ class TestCommand:
             assert f'main("{name}")' in script
         with pytest.raises(ValueError, match="'davis16'"):
             benchmark_class("davis16")
+
+
+class TestBackgroundWriter:
+    def test_files_are_there_at_the_end(self, tmp_path):
+        with BackgroundWriter() as writer:
+            for number in range(50):
+                writer.submit((tmp_path / str(number)).write_text, str(number))
+        assert sorted(int(path.read_text()) for path in tmp_path.iterdir()) == list(range(50))
+
+    def test_what_fails_is_told(self, tmp_path):
+        with pytest.raises(FileNotFoundError), BackgroundWriter() as writer:
+            writer.submit((tmp_path / "no" / "folder").write_text, "x")
+
+    def test_after_an_error_nothing_is_written_any_more(self, tmp_path):
+        def slowly(path):
+            time.sleep(0.02)
+            path.write_text("x")
+
+        with pytest.raises(KeyboardInterrupt), BackgroundWriter() as writer:
+            for number in range(12):
+                writer.submit(slowly, tmp_path / str(number))
+            raise KeyboardInterrupt
+        written = len(list(tmp_path.iterdir()))
+        assert written < 12
+        time.sleep(0.1)
+        assert len(list(tmp_path.iterdir())) == written
 
 
 class TestReport:

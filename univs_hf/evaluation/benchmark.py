@@ -183,8 +183,14 @@ class Benchmark(ABC):
 
     def settings(self) -> dict[str, Any]:
         """What predictions depend on, ready for JSON; a run goes on only if it is asked for the same."""
-        options = {option.name: getattr(self, option.name) for option in self.options if not option.scoring_only}
-        return {"benchmark": self.name, "split": self.split, **options}
+        scoring = {option.name for option in self.options if option.scoring_only}
+        return {name: value for name, value in self.description().items() if name not in scoring}
+
+    def description(self) -> dict[str, Any]:
+        """Name, split and all options, ready for JSON."""
+        options = {option.name: getattr(self, option.name) for option in self.options}
+        paths = {name: str(value.absolute()) for name, value in options.items() if isinstance(value, Path)}
+        return {"benchmark": self.name, "split": self.split, **options, **paths}
 
     # --- predictions
 

@@ -34,7 +34,7 @@ class DavisScoredBenchmark(MaskFolderBenchmark):
         return {"davis": DavisMetric()}
 
     def score_video(self, metrics: Mapping[str, VideoMetric], video_id: str, predictions: Path) -> dict[str, float]:
-        truth = self.ground_truth(video_id)
+        truth = self.truth(video_id)
         predicted = self.predictions(predictions, video_id, list(truth))
         metric = DavisMetric()
         metric.update(video_id, label_maps(predicted), label_maps(list(truth.values())))

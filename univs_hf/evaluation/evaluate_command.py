@@ -57,8 +57,8 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         return run_evaluate(args)
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted; the same command goes on", file=sys.stderr)
+    except KeyboardInterrupt as interruption:
+        print(f"{parser.prog}: interrupted; {interruption}", file=sys.stderr)
         return 130
     except (ValueError, TypeError, OSError) as error:
         print(f"{parser.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -143,6 +143,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
         `int`: 0.
 
     Raises:
+        KeyboardInterrupt: If the user ends it; the message tells how to go on.
         ValueError, TypeError, OSError: If an argument or a file cannot be used.
     """
     from .runner import evaluate, scored_predictions
@@ -159,9 +160,12 @@ def run_evaluate(args: argparse.Namespace) -> int:
         with scored_predictions(benchmark, args.predictions, args.out, args.quiet) as evaluation:
             _tell(evaluation, args, {"predictions": str(args.predictions)})
         return 0
-    evaluation = evaluate(
-        benchmark, args.model, args.out, args.overwrite, settings, args.device, args.dtype, args.quiet
-    )
+    try:
+        evaluation = evaluate(
+            benchmark, args.model, args.out, args.overwrite, settings, args.device, args.dtype, args.quiet
+        )
+    except KeyboardInterrupt as interruption:
+        raise KeyboardInterrupt("finished videos are kept, the same command goes on") from interruption
     _tell(evaluation, args, {"model": args.model, "dtype": args.dtype, "settings": settings})
     return 0
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..data.layouts.frame_folders import VOID, list_frames, read_label_map, require_folder, subfolders
 from ..visualization import save_palette_png
+from .background_writer import BackgroundWriter
 from .benchmark import Benchmark, ComparedFrame, JobResults, VideoJob
 from .prediction_frames import numbered_results, spread, to_numpy
 from .submission_files import unpack_zip, write_zip
@@ -23,11 +24,11 @@ class MaskFolderBenchmark(Benchmark):
 
     Attributes:
         zip_folder: Folder of the submission's zip that holds the videos; empty if they lie directly in it.
-        ground_truth_root: Folder of label maps, `<video>/<frame>.png`, where the benchmark comes without.
+        ground_truth: Folder of label maps, `<video>/<frame>.png`, where the benchmark comes without.
     """
 
     zip_folder: ClassVar[str] = ""
-    ground_truth_root: Path | None = None
+    ground_truth: Path | None = None
 
     @abstractmethod
     def frames(self, video_id: str) -> dict[str, Path]:
@@ -37,15 +38,15 @@ class MaskFolderBenchmark(Benchmark):
     def annotations(self, video_id: str) -> dict[str, Path]:
         """Names and paths of the label maps that the benchmark comes with, perhaps of few frames."""
 
-    def ground_truth(self, video_id: str) -> dict[str, Path]:
+    def truth(self, video_id: str) -> dict[str, Path]:
         """Names and paths of the label maps to score by, in order of the frames.
 
         Raises:
             FileNotFoundError: If the folder that the user has named lacks the video or a frame.
         """
-        if self.ground_truth_root is None:
+        if self.ground_truth is None:
             return self.annotations(video_id)
-        folder = require_folder(self.ground_truth_root / video_id, f"the ground truth of video {video_id!r}")
+        folder = require_folder(self.ground_truth / video_id, f"the ground truth of video {video_id!r}")
         there, names = list_frames(folder, (".png",)), self.frames(video_id)
         missing = [name for name in names if name not in there]
         if missing:
@@ -54,7 +55,7 @@ class MaskFolderBenchmark(Benchmark):
 
     @cached_property
     def has_ground_truth(self) -> bool:
-        return all(set(self.frames(video_id)) <= set(self.ground_truth(video_id)) for video_id in self.video_ids())
+        return all(set(self.frames(video_id)) <= set(self.truth(video_id)) for video_id in self.video_ids())
 
     def predicted_frames(self, video_id: str) -> list[str]:
         """Names of the frames that a prediction holds: by default all that the model sees."""
@@ -68,9 +69,11 @@ class MaskFolderBenchmark(Benchmark):
     def write_prediction(self, video_id: str, job: VideoJob, results: JobResults, folder: Path) -> None:
         names = [path.stem for path in job.frames]
         wanted = set(self.predicted_frames(video_id))
-        for index, result in numbered_results(results, len(names), f"{self.name}: video {video_id!r}"):
-            if names[index] in wanted:
-                save_palette_png(folder / f"{names[index]}.png", to_numpy(result["segmentation"]))
+        with BackgroundWriter() as writer:
+            for index, result in numbered_results(results, len(names), f"{self.name}: video {video_id!r}"):
+                if names[index] in wanted:
+                    label_map = to_numpy(result["segmentation"])
+                    writer.submit(save_palette_png, folder / f"{names[index]}.png", label_map)
 
     def open_predictions(self, source: Path, scratch: Path) -> Path:
         if source.is_file():
@@ -117,7 +120,7 @@ class MaskFolderBenchmark(Benchmark):
     # --- report
 
     def compared_frames(self, video_id: str, predictions: Path, limit: int) -> list[ComparedFrame]:
-        truth = self.ground_truth(video_id)
+        truth = self.truth(video_id)
         frames = self.frames(video_id)
         names = list(truth)
         infos = self.segments(video_id)

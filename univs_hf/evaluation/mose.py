@@ -35,7 +35,7 @@ class Mose(DavisScoredBenchmark):
         ground_truth: Path | None = None,
     ):
         super().__init__(root, split, videos)
-        self.ground_truth_root = ground_truth
+        self.ground_truth = ground_truth
         self.layout = MoseLayout(self.root, self.split)
 
     def all_video_ids(self) -> list[str]:

@@ -56,6 +56,9 @@ class OutputFolder:
             before = json.loads(run.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"{run} is no JSON: {error}") from error
+        if not any(entry.name != self._partial.name for entry in self.predictions.glob("*")):
+            # Nothing was finished, perhaps because what was asked for could not be done.
+            return
         for name in sorted({*before, *self._request}):
             if before.get(name) != self._request.get(name):
                 raise ValueError(

@@ -13,6 +13,7 @@ from ..data.layouts.ref_davis import NUM_ANNOTATORS, RefDavisLayout
 from ..metrics.refvos import RefDavisMetric
 from ..metrics.video_metric import VideoMetric
 from ..visualization import save_palette_png
+from .background_writer import BackgroundWriter
 from .benchmark import JobResults, Option, VideoJob
 from .mask_folder_benchmark import MaskFolderBenchmark, label_maps
 from .prediction_frames import numbered_results, to_numpy
@@ -84,14 +85,15 @@ class RefDavis17(MaskFolderBenchmark):
 
     def write_prediction(self, video_id: str, job: VideoJob, results: JobResults, folder: Path) -> None:
         where = f"{self.name}: video {video_id!r}, {job.part}"
-        for index, result in numbered_results(results, len(job.frames), where):
-            masks = to_numpy(result["masks"])
-            label_map = np.zeros(masks.shape[-2:], dtype=np.uint8)
-            ids = [segment["id"] for segment in result["segments_info"]]
-            # Painted from the largest id to the smallest, which stays on top.
-            for place in sorted(range(len(ids)), key=lambda place: ids[place], reverse=True):
-                label_map[masks[place]] = ids[place]
-            save_palette_png(folder / f"{job.frames[index].stem}.png", label_map)
+        with BackgroundWriter() as writer:
+            for index, result in numbered_results(results, len(job.frames), where):
+                masks = to_numpy(result["masks"])
+                label_map = np.zeros(masks.shape[-2:], dtype=np.uint8)
+                # Painted from the largest id to the smallest, which stays on top.
+                ids = [segment["id"] for segment in result["segments_info"]]
+                for place in np.argsort(ids)[::-1]:
+                    label_map[masks[place]] = ids[place]
+                writer.submit(save_palette_png, folder / f"{job.frames[index].stem}.png", label_map)
 
     def prediction_folder(self, predictions: Path, video_id: str, part: str) -> Path:
         part = part or "anno_0"
@@ -120,7 +122,7 @@ class RefDavis17(MaskFolderBenchmark):
         return {"ref_davis": self._metric()}
 
     def score_video(self, metrics: Mapping[str, VideoMetric], video_id: str, predictions: Path) -> dict[str, float]:
-        truth = self.ground_truth(video_id)
+        truth = self.truth(video_id)
         names = list(truth)
         metric = self._metric()
         metric.update(

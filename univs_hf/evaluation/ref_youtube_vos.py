@@ -14,6 +14,7 @@ from ..data.layouts.frame_folders import read_label_map
 from ..data.layouts.ref_youtube_vos import RefYouTubeVosLayout
 from ..metrics.refvos import RefYouTubeVOSMetric
 from ..metrics.video_metric import VideoMetric
+from .background_writer import BackgroundWriter
 from .benchmark import ComparedFrame, JobResults, Option, VideoJob
 from .mask_folder_benchmark import MaskFolderBenchmark, label_maps
 from .prediction_frames import numbered_results, spread, to_numpy
@@ -48,7 +49,7 @@ class RefYouTubeVos(MaskFolderBenchmark):
         ground_truth: Path | None = None,
     ):
         super().__init__(root, split, videos)
-        self.ground_truth_root = ground_truth
+        self.ground_truth = ground_truth
         self.layout = RefYouTubeVosLayout(self.root, self.split)
 
     def all_video_ids(self) -> list[str]:
@@ -63,8 +64,8 @@ class RefYouTubeVos(MaskFolderBenchmark):
     def num_frames(self, video_id: str) -> int:
         return len(self.layout.videos[video_id].frames)
 
-    def ground_truth(self, video_id: str) -> dict[str, Path]:
-        there = super().ground_truth(video_id)
+    def truth(self, video_id: str) -> dict[str, Path]:
+        there = super().truth(video_id)
         return {name: there[name] for name in self.layout.videos[video_id].frames if name in there}
 
     @cached_property
@@ -75,14 +76,13 @@ class RefYouTubeVos(MaskFolderBenchmark):
             for key, expression in self.layout.videos[video_id].expressions.items()
             if expression.obj_id is None
         ]
-        if unknown and self.ground_truth_root is not None:
+        if unknown and self.ground_truth is not None:
             raise ValueError(
                 f"{self.name}: expression {unknown[0][1]!r} of video {unknown[0][0]!r} has no `obj_id`, so that "
                 "`ground_truth` cannot be compared with it."
             )
         return not unknown and all(
-            set(self.layout.videos[video_id].frames) <= set(self.ground_truth(video_id))
-            for video_id in self.video_ids()
+            set(self.layout.videos[video_id].frames) <= set(self.truth(video_id)) for video_id in self.video_ids()
         )
 
     # --- predictions
@@ -96,11 +96,12 @@ class RefYouTubeVos(MaskFolderBenchmark):
         keys = dict(enumerate(self.layout.videos[video_id].expressions, start=1))
         for key in keys.values():
             (folder / key).mkdir()
-        for index, result in numbered_results(results, len(job.frames), f"{self.name}: video {video_id!r}"):
-            masks = to_numpy(result["masks"])
-            for segment, mask in zip(result["segments_info"], masks, strict=True):
-                image = Image.fromarray(mask.astype(np.uint8) * 255)
-                image.save(folder / keys[segment["id"]] / f"{job.frames[index].stem}.png")
+        with BackgroundWriter() as writer:
+            for index, result in numbered_results(results, len(job.frames), f"{self.name}: video {video_id!r}"):
+                masks = to_numpy(result["masks"])
+                for segment, mask in zip(result["segments_info"], masks, strict=True):
+                    image = Image.fromarray(mask.astype(np.uint8) * 255)
+                    writer.submit(image.save, folder / keys[segment["id"]] / f"{job.frames[index].stem}.png")
 
     def _members(self, predictions: Path) -> Iterator[tuple[str, Path]]:
         for video_id in self.video_ids():
@@ -120,7 +121,7 @@ class RefYouTubeVos(MaskFolderBenchmark):
         return metric.compute()
 
     def _scored(self, video_id: str, predictions: Path) -> RefYouTubeVOSMetric:
-        truth = self.ground_truth(video_id)
+        truth = self.truth(video_id)
         names = list(truth)
         expressions = self.layout.videos[video_id].expressions
         metric = RefYouTubeVOSMetric()
@@ -137,7 +138,7 @@ class RefYouTubeVos(MaskFolderBenchmark):
         scores = self._scored(video_id, predictions).expression_scores()[video_id]
         key = min(scores, key=lambda key: scores[key]["J"] + scores[key]["F"])
         expression = self.layout.videos[video_id].expressions[key]
-        truth, frames = self.ground_truth(video_id), self.frames(video_id)
+        truth, frames = self.truth(video_id), self.frames(video_id)
         names = list(truth)
         infos = [{"id": expression.obj_id, "label": expression.text}]
         compared = []

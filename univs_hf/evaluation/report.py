@@ -45,7 +45,7 @@ def format_figure(key: str, value: Any) -> str:
 def scores_table(evaluation: Evaluation) -> Table:
     """The figures of the paper's main table, for a terminal."""
     benchmark = evaluation.benchmark
-    table = Table(title=f"{benchmark.name} {benchmark.split}, {len(evaluation.videos)} videos")
+    table = Table(title=f"{benchmark.name} {benchmark.split}, {_count(len(evaluation.videos), 'video')}")
     for header in benchmark.columns.values():
         table.add_column(header, justify="right")
     table.add_row(*(format_figure(key, evaluation.figures.get(key)) for key in benchmark.columns))
@@ -62,7 +62,7 @@ def write_scores(path: Path, evaluation: Evaluation, about: Mapping[str, Any]) -
     """
     benchmark, figures = evaluation.benchmark, evaluation.figures
     content = {
-        **benchmark.settings(),
+        **benchmark.description(),
         **about,
         "num_videos": len(evaluation.videos),
         "table": {header: format_figure(key, figures.get(key)) for key, header in benchmark.columns.items()},
@@ -127,7 +127,7 @@ def write_report(
         for video_id, figures in evaluation.videos.items()
         for score in [float(figures.get(benchmark.worst_by, math.nan))]
     ]
-    facts = {**benchmark.settings(), **about}
+    facts = {**benchmark.description(), **about}
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(REPORT_PAGE).render(
         title=f"{benchmark.name} {benchmark.split}",
@@ -178,6 +178,10 @@ def _data_url(image: np.ndarray) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, format="JPEG", quality=_JPEG_QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _number(value: Any) -> float | None:

@@ -79,13 +79,13 @@ class VipoSeg(MaskFolderBenchmark):
     def annotations(self, video_id: str) -> dict[str, Path]:
         return self.layout.references(video_id)
 
-    def ground_truth(self, video_id: str) -> dict[str, Path]:
+    def truth(self, video_id: str) -> dict[str, Path]:
         return self.layout.ground_truth(video_id)
 
     def predicted_frames(self, video_id: str) -> list[str]:
         if not self.has_ground_truth:
             return list(self.frames(video_id))
-        names = list(self.ground_truth(video_id))
+        names = list(self.truth(video_id))
         missing = sorted(set(names) - set(self.frames(video_id)))
         if missing:
             raise FileNotFoundError(
@@ -121,7 +121,7 @@ class VipoSeg(MaskFolderBenchmark):
         return {"pvos": PVOSMetric(count_repeated=not self.count_once)}
 
     def score_video(self, metrics: Mapping[str, VideoMetric], video_id: str, predictions: Path) -> dict[str, float]:
-        truth = self.ground_truth(video_id)
+        truth = self.truth(video_id)
         names = list(truth)
         references = self.annotations(video_id)
         unknown = sorted(set(references) - set(names))

@@ -53,7 +53,7 @@ class YouTubeVos18(MaskFolderBenchmark):
         seen_categories: Path | None = None,
     ):
         super().__init__(root, split, videos)
-        self.ground_truth_root = ground_truth
+        self.ground_truth = ground_truth
         self.seen_categories = seen_categories
         self.layout = YouTubeVosLayout(self.root, self.split)
 
@@ -94,7 +94,7 @@ class YouTubeVos18(MaskFolderBenchmark):
         return {"ytvos": YouTubeVOSMetric()}
 
     def score_video(self, metrics: Mapping[str, VideoMetric], video_id: str, predictions: Path) -> dict[str, float]:
-        truth = self.ground_truth(video_id)
+        truth = self.truth(video_id)
         first_frames = {
             object_id: frame for frame, masks in self._first_masks(video_id).items() for object_id in masks
         }
