@@ -174,9 +174,7 @@ class ClipBatchSampler(Sampler[list[ClipIndex]]):
         if strict:
             for name in ("seed", "batch_size", "world_size", "one_dataset_per_step"):
                 if state[name] != expected[name]:
-                    raise ValueError(
-                        f"`state` was saved with {name} = {state[name]}, the sampler has {expected[name]}."
-                    )
+                    raise ValueError(f"`state` was saved with {name} {state[name]}, the sampler has {expected[name]}.")
             if set(state["cursors"]) != set(expected["cursors"]):
                 raise ValueError(
                     f"`state` was saved with the datasets {sorted(state['cursors'])}, the sampler has "
