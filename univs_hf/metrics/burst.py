@@ -236,7 +236,9 @@ class BurstHOTA(VideoMetric):
                 columns = [j for j, c in enumerate(predicted.categories[t].values()) if c == category]
                 if not rows and not columns:
                     continue
-                similarity = similarities[t][np.ix_(rows, columns)]
+                similarity = similarities[t][
+                    np.array(rows, dtype=np.int64)[:, None], np.array(columns, dtype=np.int64)
+                ]
                 if columns and (removes_everywhere or (removes_where_absent and not rows)):
                     matched = _matched_columns(similarity)
                     columns = [columns[j] for j in matched]

@@ -162,7 +162,7 @@ def _read_category(category: Any, where: str) -> int:
 
 
 def _read_score(score: Any, where: str) -> float:
-    if isinstance(score, bool) or not isinstance(score, Real):
+    if type(score) is not float and (isinstance(score, bool) or not isinstance(score, Real)):
         raise TypeError(f"{where} must have a number as `score`, got {score!r}.")
     if not math.isfinite(score):
         raise ValueError(f"{where} must have a finite `score`, got {score!r}.")

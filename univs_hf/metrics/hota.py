@@ -19,6 +19,7 @@ from .video_metric import VideoMetric
 ALPHAS = np.arange(0.05, 0.99, 0.05)
 SIMILARITIES = ("box", "mask")
 _EPS = np.finfo(np.float64).eps
+_LOWEST_SIMILARITIES = ALPHAS[:, None] - _EPS
 
 
 @dataclass(frozen=True)
@@ -137,37 +138,34 @@ def count_hota(
         prediction_ids: Per frame the ids of the predicted tracks there.
         similarities: Per frame an array of shape (ground truth, predictions) with values in [0, 1].
     """
-    rows = _places(ground_truth_ids)
-    columns = _places(prediction_ids)
-    lengths = np.zeros((len(rows), 1)), np.zeros((1, len(columns)))
+    rows, columns = _places(ground_truth_ids), _places(prediction_ids)
+    row_lengths, column_lengths = np.zeros((len(rows), 1)), np.zeros((1, len(columns)))
     potential = np.zeros((len(rows), len(columns)))
     frames = []
     for theirs, ours, similarity in zip(ground_truth_ids, prediction_ids, similarities, strict=True):
-        place = (
-            np.array([rows[i] for i in theirs], dtype=np.int64),
-            np.array([columns[i] for i in ours], dtype=np.int64),
-        )
-        lengths[0][place[0], 0] += 1
-        lengths[1][0, place[1]] += 1
-        frames.append((*place, similarity))
+        row = np.array([rows[i] for i in theirs], dtype=np.int64)
+        column = np.array([columns[i] for i in ours], dtype=np.int64)
+        frames.append((row, column, similarity))
+        row_lengths[row, 0] += 1
+        column_lengths[0, column] += 1
         if similarity.size:
-            either = similarity.sum(0)[None] + similarity.sum(1)[:, None] - similarity
+            either = similarity.sum(axis=0)[None] + similarity.sum(axis=1)[:, None] - similarity
+            # Similarities of nothing with nothing: 0.
             share = np.divide(similarity, either, out=np.zeros_like(similarity), where=either > _EPS)
-            potential[np.ix_(*place)] += share
-    alignment = potential / (lengths[0] + lengths[1] - potential)
+            potential[row[:, None], column] += share
+    alignment = potential / (row_lengths + column_lengths - potential)
 
     found, missed, wrong, localised = np.zeros((4, len(ALPHAS)))
     pairs = np.zeros((len(ALPHAS), *potential.shape))
     for row, column, similarity in frames:
+        number = 0
         if similarity.size:
-            matched = linear_sum_assignment(-(alignment[np.ix_(row, column)] * similarity))
+            matched = linear_sum_assignment(-(alignment[row[:, None], column] * similarity))
             reached = similarity[matched]
-            counts = reached >= ALPHAS[:, None] - _EPS
+            counts = reached >= _LOWEST_SIMILARITIES
             pairs[:, row[matched[0]], column[matched[1]]] += counts
             localised += (counts * reached).sum(axis=1)
             number = counts.sum(axis=1)
-        else:
-            number = 0
         found += number
         missed += len(row) - number
         wrong += len(column) - number
@@ -179,9 +177,9 @@ def count_hota(
         true_positives=found,
         false_negatives=missed,
         false_positives=wrong,
-        association=mean(lengths[0] + lengths[1] - pairs),
-        association_recall=mean(lengths[0]),
-        association_precision=mean(lengths[1]),
+        association=mean(row_lengths + column_lengths - pairs),
+        association_recall=mean(row_lengths),
+        association_precision=mean(column_lengths),
         localisation=np.maximum(1e-10, localised) / np.maximum(1e-10, found),
     )
 
