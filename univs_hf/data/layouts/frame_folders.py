@@ -74,14 +74,6 @@ def list_frames(folder: Path, suffixes: Iterable[str] = FRAME_SUFFIXES) -> dict[
     return frames
 
 
-def count_frames(folder: Path, suffixes: Iterable[str] = FRAME_SUFFIXES) -> int:
-    """Number of images in a folder; 0 if there is no such folder."""
-    accepted = tuple(suffixes)
-    if not folder.is_dir():
-        return 0
-    return sum(path.suffix.lower() in accepted and not path.name.startswith(".") for path in folder.iterdir())
-
-
 def read_lines(path: Path, meaning: str) -> list[str]:
     """Lines of a text file that are not empty, without spaces at their ends.
 
