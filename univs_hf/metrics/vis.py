@@ -127,9 +127,8 @@ class VideoAP(VideoMetric):
         tubes = read_tubes(masks, names, video_id)
         for tube, name in zip(tubes, names, strict=True):
             if num_frames is not None and len(tube.areas) != num_frames:
-                raise ValueError(
-                    f"`{name}` of video {video_id!r} has {len(tube.areas)} frames, expected {num_frames}."
-                )
+                found = len(tube.areas)
+                raise ValueError(f"`{name}` of video {video_id!r} must have {num_frames} frames, got {found}.")
         object_tubes, detection_tubes = tubes[: len(objects)], tubes[len(objects) :]
         areas = [_annotated_area(entry, i, video_id, object_tubes[i]) for i, entry in enumerate(objects)]
 
