@@ -260,9 +260,8 @@ def read_both_tracks(
             raise TypeError(f"{where} must have a mapping or a label map per frame, got {type(given).__name__}.")
         frames.append([_read_frame(frame, name_frame(argument, video_id, t), size) for t, frame in enumerate(given)])
     if len(frames[0]) != len(frames[1]):
-        raise ValueError(
-            f"Video {video_id!r} has {len(frames[0])} frames of ground truth, {len(frames[1])} predicted."
-        )
+        where = name_frame("prediction", video_id)
+        raise ValueError(f"{where} must have {len(frames[0])} frames like the ground truth, got {len(frames[1])}.")
     tubes, names, ids = [], [], []
     for argument, given in zip(("ground_truth", "prediction"), frames, strict=True):
         tracks: dict[int, list[Any]] = {}
