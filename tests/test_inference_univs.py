@@ -1,6 +1,7 @@
 # Copyright 2026 The univs-hf authors. Licensed under the Apache License, Version 2.0.
 """Clip-by-clip inference: schedule, memory, the rules of VOS, and the recorded runs of the original."""
 
+import copy
 import gc
 
 import numpy as np
@@ -13,9 +14,10 @@ from tiny_processor import text_config, tiny_processor
 from univs_hf.clip_engine_univs import ClipEngine, FrameGeometry
 from univs_hf.clip_tasks_univs import mask_iou, mask_quality, temporal_consistency
 from univs_hf.image_processing_univs import UniVSImageProcessor
-from univs_hf.inference_univs import embed_categories, label_map_to_masks, propagate
+from univs_hf.inference_univs import label_map_to_masks, propagate
 from univs_hf.modeling_univs import mask_boxes
 from univs_hf.prompt_memory_univs import VisualPromptMemory
+from univs_hf.text_embeddings_univs import embed_categories
 
 HEIGHT, WIDTH = 40, 60  # resized to 32x48, padded to 32x64
 GEOMETRY = FrameGeometry((HEIGHT, WIDTH), (32, 48), (32, 64))
@@ -464,3 +466,29 @@ def test_bad_session_calls(model):
     assert session.finish(model) == []
     with pytest.raises(ValueError, match="finished"):
         session.step(model, torch.zeros(3, 32, 64))
+
+
+def test_lists_of_categories_are_embedded_once_while_the_weights_stay(
+    model, processor, monkeypatch: pytest.MonkeyPatch
+):
+    model = copy.deepcopy(model)
+    calls = []
+    encode_text = model.encode_text
+    monkeypatch.setattr(model, "encode_text", lambda *args: calls.append(len(args[0])) or encode_text(*args))
+    first = embed_categories(model, processor, ["sky", "road"])[0]
+    assert embed_categories(model, processor, ["sky", "road"])[0] is first
+    assert calls == [2]
+    embed_categories(model, processor, ["road", "sky"])
+    assert calls == [2, 2]
+
+    with torch.no_grad():
+        model.model.text_encoder.text_projection.weight.mul_(2)
+    torch.testing.assert_close(embed_categories(model, processor, ["sky", "road"])[0], 2 * first)
+    model.double()
+    assert embed_categories(model, processor, ["sky", "road"])[0].dtype == torch.float64
+    assert calls == [2, 2, 2, 2]
+
+    templates = processor.text_templates
+    monkeypatch.setattr(processor, "text_templates", templates[:1])
+    embed_categories(model, processor, ["sky", "road"])
+    assert calls == [2, 2, 2, 2, 2]

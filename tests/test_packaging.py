@@ -67,18 +67,18 @@ def test_dependencies(pyproject: dict) -> None:
     assert {requirement_name(line) for line in project["dependencies"]} == RUNTIME_DEPENDENCIES
     assert project["requires-python"] == ">=3.10"
     assert set(project["optional-dependencies"]) == {"train", "eval", "demo", "dev"}
-    assert set(project["optional-dependencies"]["eval"]) == {"accelerate", "evaluate", "pycocotools"}
+    assert set(project["optional-dependencies"]["eval"]) == {"accelerate", "evaluate", "jinja2", "pycocotools"}
     assert {"univs-hf[eval]", "datasets"} <= set(project["optional-dependencies"]["train"])
     assert not any("torchvision" in line for lines in project["optional-dependencies"].values() for line in lines)
 
 
 def test_constraints_pin_every_dependency(pyproject: dict, project_root: Path) -> None:
     lines = (project_root / "constraints.txt").read_text().splitlines()
-    pins = {requirement_name(line): line for line in lines if line and not line.startswith("#")}
+    pins = {requirement_name(line).lower(): line for line in lines if line and not line.startswith("#")}
     assert all("==" in line for line in pins.values())
     extras = pyproject["project"]["optional-dependencies"]
     wanted = [*pyproject["project"]["dependencies"], *extras["dev"], *extras["eval"], *extras["train"]]
-    assert {requirement_name(line) for line in wanted} - {"univs-hf"} <= set(pins)
+    assert {requirement_name(line).lower() for line in wanted} - {"univs-hf"} <= set(pins)
     assert pins["torch"] == "torch==2.13.0"
 
 

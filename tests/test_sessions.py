@@ -15,10 +15,11 @@ from tiny_processor import text_config, tiny_processor
 from univs_hf import UniVSForVideoSegmentation, UniVSInferenceSession, UniVSProcessor
 from univs_hf.clip_engine_univs import TASKS, FeatureWindow
 from univs_hf.configuration_univs import TASK_PRESETS
-from univs_hf.inference_univs import embed_categories, image_processor_for
+from univs_hf.inference_univs import image_processor_for
 from univs_hf.label_sets import COMBINED_TABLE_ROWS, LabelSet, load_label_set
 from univs_hf.modeling_univs import UniVSFrameFeatures
 from univs_hf.rle import decode_mask
+from univs_hf.text_embeddings_univs import embed_categories
 
 HEIGHT, WIDTH = 40, 60
 

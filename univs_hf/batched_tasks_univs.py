@@ -15,8 +15,9 @@ import torch
 from .configuration_univs import UniVSConfig
 from .feature_extraction_univs import frames_of
 from .image_processing_univs import UniVSProcessedFrame
-from .inference_univs import category_thing_flags, embed_categories, image_processor_for
+from .inference_univs import image_processor_for
 from .label_sets import LabelSet
+from .text_embeddings_univs import category_thing_flags, embed_categories
 
 if TYPE_CHECKING:
     from .modeling_univs import UniVSForVideoSegmentation, UniVSForVideoSegmentationOutput

@@ -20,10 +20,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .clip_engine_univs import ClipEngine, Expressions, FrameGeometry, check_task
+from .clip_engine_univs import ClipEngine, FrameGeometry, check_task
 from .configuration_univs import UniVSConfig
 from .image_processing_univs import UniVSImageProcessor
-from .label_sets import COMBINED_TABLE_ROWS, LabelSet, is_label_set, load_label_set
+from .label_sets import LabelSet, load_label_set
+from .text_embeddings_univs import (
+    category_labels,
+    category_thing_flags,
+    embed_categories,
+    embed_expressions,
+)
 from .video_io import VideoSource, open_video
 
 if TYPE_CHECKING:
@@ -434,71 +440,6 @@ def label_map_to_masks(label_map: np.ndarray) -> dict[int, np.ndarray]:
     if not ids:
         raise ValueError("The label map holds no object: all pixels are 0.")
     return {int(object_id): label_map == object_id for object_id in ids}
-
-
-@torch.no_grad()
-def embed_categories(
-    model: UniVSForVideoSegmentation,
-    processor: UniVSProcessor,
-    categories: str | LabelSet | Sequence[str] | None = None,
-) -> tuple[torch.Tensor, list[str]]:
-    """Text embeddings and names of categories.
-
-    Args:
-        model ([`UniVSForVideoSegmentation`]): Its text tower embeds the names; a label set of the published table is
-            read from the model's own table where it has one.
-        processor ([`UniVSProcessor`]): Tokenises the names.
-        categories (`str` or sequence of `str`, *optional*): Name of a label set, or any names (open vocabulary). By
-            default all categories of the model's own table.
-
-    Returns:
-        (K, D) embeddings on the model's device, and K names.
-
-    Raises:
-        ValueError: If there are no categories, or the name of a label set is unknown.
-    """
-    table = model.category_embeddings
-    if categories is None:
-        if table is None:
-            raise ValueError("`categories` must be given: the model carries no categories of its own.")
-        return table, [str(model.config.id2label.get(index, index)) for index in range(len(table))]
-    if isinstance(categories, (str, LabelSet)):
-        label_set = load_label_set(categories) if isinstance(categories, str) else categories
-        # A label set of the user's own has no rows in the published table.
-        is_published = is_label_set(label_set.name) and load_label_set(label_set.name) == label_set
-        if is_published and table is not None and len(table) == COMBINED_TABLE_ROWS:
-            return table[slice(*label_set.rows)], label_set.labels
-        texts, names = label_set.texts, label_set.labels
-    else:
-        texts = names = list(categories)
-    input_ids = processor(categories=texts, return_tensors="pt")["category_input_ids"]
-    return model.encode_text(input_ids.to(model.device))[1], names
-
-
-@torch.no_grad()
-def embed_expressions(
-    model: UniVSForVideoSegmentation, processor: UniVSProcessor, expressions: Mapping[int, str]
-) -> Expressions:
-    """Text features of expressions, object id to text; each expression once per video."""
-    texts = list(expressions.values())
-    input_ids = processor(text=texts, return_tensors="pt")["input_ids"][0]
-    words, sentences = model.encode_text(input_ids.to(model.device))
-    return Expressions(words, sentences, list(expressions), texts)
-
-
-def category_labels(categories: str | LabelSet | Sequence[str]) -> list[str]:
-    """Names of categories as results report them."""
-    label_set = load_label_set(categories) if isinstance(categories, str) else categories
-    return label_set.labels if isinstance(label_set, LabelSet) else list(label_set)
-
-
-def category_thing_flags(categories: str | LabelSet | Sequence[str] | None) -> list[bool] | None:
-    """Which categories of a label set are things; None if that is not known, which counts as things."""
-    label_set = load_label_set(categories) if isinstance(categories, str) else categories
-    if not isinstance(label_set, LabelSet):
-        return None
-    flags = [category.is_thing for category in label_set.categories]
-    return None if any(flag is None for flag in flags) else flags
 
 
 def propagate(

@@ -28,7 +28,7 @@ from transformers import PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from .clip_engine_univs import check_task
-from .inference_univs import STREAM_SETTINGS, UniVSInferenceSession, category_labels
+from .inference_univs import STREAM_SETTINGS, UniVSInferenceSession
 from .label_sets import LabelSet, available_label_sets, load_label_set
 from .modeling_univs import UniVSForVideoSegmentation
 from .processing_univs import UniVSProcessor
@@ -46,6 +46,7 @@ from .segment_outputs import (
 )
 from .segment_prompts import Prompts, read_prompts
 from .session_state import load_session, save_session
+from .text_embeddings_univs import category_labels
 from .video_io import IMAGE_SUFFIXES, VideoSource, open_video
 from .video_writer import SoundSource, VideoWriter
 
