@@ -37,28 +37,27 @@ def warp_clip(
         Frames of `dtype` (T, 3, *size), 0 to 255, and label maps uint8 (L, T, *size); zero outside the valid size.
     """
     device = frames.device
-    num_layers = label_maps.shape[0]
     height, width = geometry.size
     valid_height, valid_width = geometry.valid_size
     out_frames = torch.zeros(len(source_idx), 3, height, width, dtype=dtype, device=device)
-    out_labels = torch.zeros(num_layers, len(source_idx), height, width, dtype=torch.uint8, device=device)
-    # One set of buffers for all frames. Sources get a border of one pixel, so that the same kind of grid serves both.
+    out_labels = torch.zeros(label_maps.shape[0], len(source_idx), height, width, dtype=torch.uint8, device=device)
+    # One set of buffers for all frames; memory that is new costs more than what is computed.
     picture = torch.empty(1, 3, frames.shape[1] + 2, frames.shape[2] + 2, device=device)
-    labels = _label_buffer(label_maps)
+    labels = _LabelSampler(label_maps, geometry.valid_size)
     grid = torch.empty(1, valid_height, valid_width, 2, device=device)
     for index, source in enumerate(source_idx):
         if index == 0 or source != source_idx[index - 1]:
             _fill_with_border(picture[0], frames[source].permute(2, 0, 1))
-            labels[0, :, 1:-1, 1:-1] = label_maps[:, source]
+            labels.load(source)
         matrix = geometry.matrices[index]
         _write_grid(grid, matrix / reduction, tuple(frames.shape[1:3]))
         warped = F.grid_sample(picture, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
         if not dtype.is_floating_point:
             warped.round_()
         out_frames[index, :, :valid_height, :valid_width] = warped
-        if reduction > 1:
-            _write_grid(grid, matrix, geometry.source_size)
-        out_labels[:, index, :valid_height, :valid_width] = _sample_labels(labels, grid)
+        labels.sample(matrix)
+        for layer in range(len(label_maps)):
+            out_labels[layer, index, :valid_height, :valid_width] = labels.of_layer(layer)
     return out_frames, out_labels
 
 
@@ -68,27 +67,54 @@ def any_label_stays(label_maps: torch.Tensor, source_idx: Sequence[int], geometr
     Args:
         label_maps, source_idx, geometry: As for [`warp_clip`].
     """
-    labels = _label_buffer(label_maps)
-    height, width = geometry.valid_size
     for stride in (8, 1):
-        grid = torch.empty(1, -(-height // stride), -(-width // stride), 2, device=label_maps.device)
+        labels = _LabelSampler(label_maps, geometry.valid_size, stride)
         for matrix, source in zip(geometry.matrices, source_idx, strict=True):
-            labels[0, :, 1:-1, 1:-1] = label_maps[:, source]
-            _write_grid(grid, matrix, geometry.source_size, stride)
-            if bool(_sample_labels(labels, grid).any()):
+            labels.load(source)
+            labels.sample(matrix)
+            if any(bool(labels.of_layer(layer).any()) for layer in range(len(label_maps))):
                 return True
     return False
 
 
-def _label_buffer(label_maps: torch.Tensor) -> torch.Tensor:
-    """Zeros (1, L, H + 2, W + 2) for one frame of label maps; float32 holds 0 to 255 exactly."""
-    num_layers, _, height, width = label_maps.shape
-    # Run lengths are painted column by column; the memory of maps and buffer has the same order.
-    return torch.zeros(1, num_layers, width + 2, height + 2, device=label_maps.device).transpose(2, 3)
+class _LabelSampler:
+    """Takes label maps at the nearest pixel: its index is computed once for all maps of a frame.
 
+    Args:
+        label_maps: uint8 (L, S, H, W).
+        size: (height, width) of the output.
+        stride: Take every so many-th pixel of the output only.
+    """
 
-def _sample_labels(labels: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-    return F.grid_sample(labels, grid, mode="nearest", padding_mode="zeros", align_corners=False)[0]
+    def __init__(self, label_maps: torch.Tensor, size: tuple[int, int], stride: int = 1):
+        num_layers, _, height, width = label_maps.shape
+        device = label_maps.device
+        self.label_maps, self.stride = label_maps, stride
+        self.shape = (-(-size[0] // stride), -(-size[1] // stride))
+        # A border of zeros stands for everything outside. Run lengths are painted column by column, and so is this.
+        self.padded = torch.zeros(num_layers, width + 2, height + 2, dtype=torch.uint8, device=device)
+        self.coordinate = torch.empty(self.shape, device=device)
+        self.index = torch.empty(self.shape, dtype=torch.int32, device=device)
+        self.part = torch.empty_like(self.index)
+
+    def load(self, source: int) -> None:
+        """Reads the maps of one source frame."""
+        self.padded[:, 1:-1, 1:-1] = self.label_maps[:, source].transpose(1, 2)
+
+    def sample(self, matrix: np.ndarray) -> None:
+        """Finds the pixel of each output pixel, for a map (2, 3) from the output to the source."""
+        _, columns, rows = self.padded.shape
+        for axis, target, end in ((0, self.index, columns), (1, self.part, rows)):
+            from_x, from_y = _separate(matrix[axis], self.shape, self.stride, 1.0, 1.0)
+            from_x, from_y = from_x.to(self.coordinate.device), from_y.to(self.coordinate.device)
+            torch.add(from_y[:, None], from_x[None], out=self.coordinate)
+            # Conversion cuts off the fraction, which is what the nearest pixel needs from 0 on.
+            target.copy_(self.coordinate.clamp_(0, end - 1))
+        self.index.mul_(rows).add_(self.part)
+
+    def of_layer(self, layer: int) -> torch.Tensor:
+        """One label map of the output, uint8."""
+        return self.padded[layer].flatten().index_select(0, self.index.flatten()).view(self.shape)
 
 
 def _fill_with_border(buffer: torch.Tensor, picture: torch.Tensor) -> None:
@@ -98,20 +124,33 @@ def _fill_with_border(buffer: torch.Tensor, picture: torch.Tensor) -> None:
     buffer[:, :, 0], buffer[:, :, -1] = buffer[:, :, 1], buffer[:, :, -2]
 
 
-def _write_grid(grid: torch.Tensor, matrix: np.ndarray, source_size: tuple[int, int], stride: int = 1) -> None:
+def _write_grid(grid: torch.Tensor, matrix: np.ndarray, source_size: tuple[int, int]) -> None:
     """Writes where each output pixel lies in a source of `source_size` with a border of one pixel on each side.
 
     Args:
         grid: float32 (1, h, w, 2), as `grid_sample` takes it: (x, y), -1 to 1 from edge to edge.
         matrix: (2, 3), from coordinates of the output to coordinates of the source without its border.
         source_size: (height, width) of the source without its border.
-        stride: Take every so many-th pixel of the output only.
     """
-    unit = 2.0 / np.array([source_size[1] + 2, source_size[0] + 2])
-    # An affine map is a sum of what x and what y contribute, computed in float64.
-    constant = (matrix[:, 2] + 1) * unit - 1
-    from_x = (stride * np.arange(grid.shape[2])[:, None] + 0.5) * (matrix[:, 0] * unit)
-    from_y = (stride * np.arange(grid.shape[1])[:, None] + 0.5) * (matrix[:, 1] * unit) + constant
-    from_x = torch.from_numpy(from_x.astype(np.float32)).to(grid.device)
-    from_y = torch.from_numpy(from_y.astype(np.float32)).to(grid.device)
-    torch.add(from_y[:, None], from_x[None], out=grid[0])
+    for axis, side in ((0, source_size[1]), (1, source_size[0])):
+        from_x, from_y = _separate(matrix[axis], tuple(grid.shape[1:3]), 1, 1.0, 2.0 / (side + 2), -1.0)
+        torch.add(from_y.to(grid.device)[:, None], from_x.to(grid.device)[None], out=grid[0, ..., axis])
+
+
+def _separate(
+    row: np.ndarray, size: tuple[int, int], stride: int, shift: float, factor: float, constant: float = 0.0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One coordinate of an affine map as a sum of what x and what y contribute, computed in float64.
+
+    Args:
+        row: (3,), a row of the map.
+        size: (height, width) of the output.
+        stride: Take every so many-th pixel of the output only.
+        shift, factor, constant: The result is `factor * (coordinate + shift) + constant`.
+
+    Returns:
+        float32 (width,) and (height,).
+    """
+    from_x = factor * row[0] * (stride * np.arange(size[1]) + 0.5)
+    from_y = factor * (row[1] * (stride * np.arange(size[0]) + 0.5) + row[2] + shift) + constant
+    return torch.from_numpy(from_x.astype(np.float32)), torch.from_numpy(from_y.astype(np.float32))
