@@ -1,0 +1,2 @@
+# Copyright 2026 The univs-hf authors. Licensed under the Apache License, Version 2.0.
+"""The metrics as modules of the `evaluate` library: `evaluate.load("<this folder>/<name>")`."""
