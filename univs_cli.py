@@ -64,8 +64,9 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     """The parser of all commands.
 
     Args:
-        arguments (sequence of `str`, *optional*): What is going to be parsed. Options of `convert` and `evaluate` are
-            known to their modules, which take seconds to import, so they are there only if the command is.
+        arguments (sequence of `str`, *optional*): What is going to be parsed. Options of the other
+            commands are known to their modules, which take seconds to import, so they are there only if the command
+            is.
     """
     parser = _Parser(prog="univs", description="UniVS: one model for six video segmentation tasks.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command", parser_class=_Parser)
@@ -76,6 +77,12 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
         add_evaluate_parser(commands, arguments)
     else:
         commands.add_parser("evaluate", help="run a model on a benchmark, write the submission, score it")
+    if "shapes" in arguments:
+        from univs_hf.data.shapes_command import add_shapes_parser
+
+        add_shapes_parser(commands)
+    else:
+        commands.add_parser("shapes", help="draw videos of moving shapes with masks, categories and expressions")
     if "convert" in arguments:
         from univs_hf.convert_univs_checkpoint import add_convert_parser
 

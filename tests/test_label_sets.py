@@ -6,6 +6,7 @@ import json
 import pytest
 
 from univs_hf import label_sets
+from univs_hf.data.moving_shapes import CATEGORIES
 from univs_hf.label_sets import (
     COMBINED_TABLE_ORDER,
     COMBINED_TABLE_ROWS,
@@ -101,7 +102,7 @@ def test_known_entries():
 
 
 def test_available():
-    assert available_label_sets() == list(COMBINED_TABLE_ORDER)
+    assert available_label_sets() == [*COMBINED_TABLE_ORDER, "moving_shapes"]
     for name in available_label_sets(include_aliases=True):
         assert load_label_set(name).texts
 
@@ -122,3 +123,11 @@ def test_missing_data_files(monkeypatch, tmp_path):
             load_label_set("ovis")
     finally:
         label_sets._read.cache_clear()
+
+
+def test_generated_videos_have_a_label_set_outside_of_the_table():
+    label_set = load_label_set("moving-shapes")
+    assert label_set.rows is None
+    assert label_set.categories == CATEGORIES
+    assert "moving_shapes" in available_label_sets() and is_label_set("moving_shapes")
+    assert not set(label_set.texts) <= set(combined_table_texts())

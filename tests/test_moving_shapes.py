@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+import univs_cli
 from univs_hf.data.moving_shapes import (
     CATEGORIES,
     SPLITS,
@@ -23,7 +24,6 @@ from univs_hf.data.moving_shapes import (
     split_of,
 )
 from univs_hf.data.schema import Row
-from univs_hf.data.shapes_command import main as shapes
 from univs_hf.rle import decode_mask
 
 NUM_VIDEOS = 60
@@ -298,13 +298,13 @@ def test_command_writes_rows_and_folders(tmp_path, capsys):
     import pyarrow.parquet as pq
 
     options = ["--split", "validation", "--num-videos", "2", "--first", "5", "--height", "48", "--num-frames", "3"]
-    assert shapes([*options, "--out", str(tmp_path / "rows.parquet")]) == 0
+    assert univs_cli.main(["shapes", *options, "--out", str(tmp_path / "rows.parquet")]) == 0
     assert pq.read_table(tmp_path / "rows.parquet").column("key").to_pylist() == [
         "moving_shapes/validation/00000005",
         "moving_shapes/validation/00000006",
     ]
-    assert shapes([*options, "--out", str(tmp_path / "rows.parquet")]) == 2
-    assert shapes([*options, "--out", str(tmp_path / "folder")]) == 0
+    assert univs_cli.main(["shapes", *options, "--out", str(tmp_path / "rows.parquet")]) == 2
+    assert univs_cli.main(["shapes", *options, "--out", str(tmp_path / "folder")]) == 0
     assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == [
         "00000005",
         "00000005.json",
@@ -314,8 +314,8 @@ def test_command_writes_rows_and_folders(tmp_path, capsys):
         "00000006.mp4",
     ]
     assert len(list((tmp_path / "folder/00000006").glob("*.png"))) == 3
-    assert shapes([*options, "--out", str(tmp_path / "folder")]) == 2
-    assert shapes([*options, "--max-objects", "40", "--out", str(tmp_path / "no.parquet")]) == 2
+    assert univs_cli.main(["shapes", *options, "--out", str(tmp_path / "folder")]) == 2
+    assert univs_cli.main(["shapes", *options, "--max-objects", "40", "--out", str(tmp_path / "no.parquet")]) == 2
     assert "max_objects" in capsys.readouterr().err
     assert not (tmp_path / "no.parquet").exists()
 
@@ -324,5 +324,8 @@ def test_command_writes_rows_and_folders(tmp_path, capsys):
 def test_worker_processes_write_the_same_file(tmp_path):
     options = ["--num-videos", "6", "--height", "48", "--width", "48", "--num-frames", "3"]
     for workers in ("1", "2"):
-        assert shapes([*options, "--workers", workers, "--out", str(tmp_path / f"{workers}.parquet")]) == 0
+        assert (
+            univs_cli.main(["shapes", *options, "--workers", workers, "--out", str(tmp_path / f"{workers}.parquet")])
+            == 0
+        )
     assert (tmp_path / "1.parquet").read_bytes() == (tmp_path / "2.parquet").read_bytes()

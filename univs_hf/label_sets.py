@@ -1,5 +1,5 @@
 # Copyright 2026 The univs-hf authors. Licensed under the Apache License, Version 2.0.
-"""Label sets of the published models: category names, their order, thing flags and rows of the combined table.
+"""Label sets: category names, their order, thing flags and, of the published models, rows of the combined table.
 
 The published checkpoints classify against one table of 3938 category embeddings, in which the label sets follow one
 another in the order of `COMBINED_TABLE_ORDER` (specification A.3.6). A name given here therefore decides which rows
@@ -9,7 +9,7 @@ of that table a result refers to, and names and order must stay as they are.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 _DATA_FOLDER = Path(__file__).parent / "label_set_data"
@@ -30,6 +30,9 @@ COMBINED_TABLE_ORDER = (
     "entityseg_panoptic",
 )
 COMBINED_TABLE_ROWS = 3938
+
+# Sets of this package's own, which have no rows there.
+OWN_LABEL_SETS = ("moving_shapes",)
 
 # Other name -> (label set, number of leading categories or None for all).
 _ALIASES: dict[str, tuple[str, int | None]] = {
@@ -84,13 +87,13 @@ class LabelSet:
         name: Name it was asked for by, after normalisation (`"vspw"` stays `"vspw"`).
         source: Name of the data it comes from (`"vipseg"` for `"vspw"`).
         categories: The categories in class-logit order.
-        rows: `(first, end)` of its rows in the combined table of 3938 category embeddings.
+        rows: `(first, end)` of its rows in the combined table of 3938 category embeddings; `None` if it has none.
     """
 
     name: str
     source: str
     categories: tuple[Category, ...]
-    rows: tuple[int, int]
+    rows: tuple[int, int] | None
 
     def __len__(self) -> int:
         return len(self.categories)
@@ -134,9 +137,9 @@ def available_label_sets(include_aliases: bool = False) -> list[str]:
         include_aliases: Also list the other names of the same sets (`"vspw"`, `"burst"`, ...).
 
     Returns:
-        The names in the order of the combined table, aliases after them.
+        The names in the order of the combined table, this package's own sets, then the aliases.
     """
-    return [*COMBINED_TABLE_ORDER, *(sorted(_ALIASES) if include_aliases else ())]
+    return [*COMBINED_TABLE_ORDER, *OWN_LABEL_SETS, *(sorted(_ALIASES) if include_aliases else ())]
 
 
 def _normalise_name(name: str) -> str:
@@ -146,11 +149,11 @@ def _normalise_name(name: str) -> str:
 def is_label_set(name: str) -> bool:
     """Whether `name` names a label set or one of its aliases."""
     normalised = _normalise_name(name)
-    return normalised in COMBINED_TABLE_ORDER or normalised in _ALIASES
+    return normalised in available_label_sets(include_aliases=True)
 
 
-@lru_cache(maxsize=len(COMBINED_TABLE_ORDER))
-def _read(source: str) -> tuple[tuple[Category, ...], tuple[int, int]]:
+@cache
+def _read(source: str) -> tuple[tuple[Category, ...], tuple[int, int] | None]:
     path = _DATA_FOLDER / f"{source}.json"
     if not path.is_file():
         # Code that was copied next to a checkpoint (`trust_remote_code`) comes without the package's data files.
@@ -159,8 +162,8 @@ def _read(source: str) -> tuple[tuple[Category, ...], tuple[int, int]]:
             "or give the category names as a list."
         )
     data = json.loads(path.read_text(encoding="utf-8"))
-    first, end = data["rows_in_combined_table"]
-    return tuple(Category(**category) for category in data["categories"]), (first, end)
+    rows = data["rows_in_combined_table"]
+    return tuple(Category(**category) for category in data["categories"]), None if rows is None else tuple(rows)
 
 
 def load_label_set(name: str) -> LabelSet:
@@ -181,14 +184,14 @@ def load_label_set(name: str) -> LabelSet:
         raise TypeError(f"`name` must be a string, got {type(name).__name__}.")
     normalised = _normalise_name(name)
     source, count = _ALIASES.get(normalised, (normalised, None))
-    if source not in COMBINED_TABLE_ORDER:
+    if source not in available_label_sets():
         raise ValueError(
-            f"Unknown label set {name!r}. Label sets are {list(COMBINED_TABLE_ORDER)}, aliases {sorted(_ALIASES)}."
+            f"Unknown label set {name!r}. Label sets are {available_label_sets()}, aliases {sorted(_ALIASES)}."
         )
-    categories, (first, end) = _read(source)
+    categories, rows = _read(source)
     if count is not None:
-        categories, end = categories[:count], first + count
-    return LabelSet(name=normalised, source=source, categories=categories, rows=(first, end))
+        categories, rows = categories[:count], (rows[0], rows[0] + count)
+    return LabelSet(name=normalised, source=source, categories=categories, rows=rows)
 
 
 def combined_table_texts() -> list[str]:

@@ -52,7 +52,8 @@ def embed_categories(
         label_set = load_label_set(categories) if isinstance(categories, str) else categories
         # A label set of the user's own has no rows in the published table.
         is_published = is_label_set(label_set.name) and load_label_set(label_set.name) == label_set
-        if is_published and table is not None and len(table) == COMBINED_TABLE_ROWS:
+        in_table = is_published and label_set.rows is not None
+        if in_table and table is not None and len(table) == COMBINED_TABLE_ROWS:
             return table[slice(*label_set.rows)], label_set.labels
         texts, names = label_set.texts, label_set.labels
     else:

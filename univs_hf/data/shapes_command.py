@@ -1,8 +1,8 @@
 # Copyright 2026 The univs-hf authors. Licensed under the Apache License, Version 2.0.
-"""Writes moving shapes to disk: rows in a Parquet file, or videos with masks in a folder.
+"""`univs shapes`: writes moving shapes to disk, as rows in a Parquet file or as videos with masks in a folder.
 
-    python -m univs_hf.data.shapes_command --split train --num-videos 1000 --out train.parquet
-    python -m univs_hf.data.shapes_command --split test --num-videos 8 --out folder
+    univs shapes --split train --num-videos 1000 --out train.parquet
+    univs shapes --split test --num-videos 8 --out folder
 
 A folder gets, for each video, `NUMBER.mp4`, a palette image per frame in `NUMBER/` (values are ids of entities), and
 `NUMBER.json` with entities and expressions.
@@ -13,9 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, fields
 from functools import partial
@@ -33,10 +32,13 @@ Result = TypeVar("Result")
 _AHEAD = 4
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The options: split, numbers, output, and one for each field of `MovingShapesConfig`."""
-    parser = argparse.ArgumentParser(
-        prog="shapes", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def add_shapes_parser(commands: Any) -> None:
+    """Adds `shapes` to the commands of `univs`: split, numbers, output, and each field of `MovingShapesConfig`."""
+    parser = commands.add_parser(
+        "shapes",
+        help="draw videos of moving shapes with masks, categories and expressions",
+        description=__doc__.split(": ", 1)[1],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--split", choices=SPLITS, default="train", help="whose seeds to use; default: %(default)s")
     parser.add_argument("--num-videos", type=int, required=True, metavar="N")
@@ -54,34 +56,19 @@ def build_parser() -> argparse.ArgumentParser:
             metavar="N",
             help="default: %(default)s",
         )
-    return parser
+    parser.set_defaults(func=run_shapes)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command.
-
-    Args:
-        arguments: Those of the command line by default.
-
-    Returns:
-        The exit status: 0, or 2 if something cannot be done, which is told in one line.
-    """
-    parser = build_parser()
-    options = parser.parse_args(arguments)
-    try:
-        config = MovingShapesConfig(
-            **{field.name: getattr(options, field.name) for field in fields(MovingShapesConfig)}
-        )
-        videos = MovingShapes(options.split, options.num_videos, config, options.first)
-        if options.workers < 1:
-            raise ValueError(f"`--workers` must be at least 1, got {options.workers}.")
-        if options.out.suffix == ".parquet":
-            write_rows(videos, options.out, options.workers, options.image_format, options.overwrite)
-        else:
-            write_folder(videos, options.out, options.workers, options.overwrite)
-    except (OSError, ValueError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 2
+def run_shapes(options: argparse.Namespace) -> int:
+    """Runs the command; raises what is wrong with the options or the disk, see [`univs_cli.main`]."""
+    config = MovingShapesConfig(**{field.name: getattr(options, field.name) for field in fields(MovingShapesConfig)})
+    videos = MovingShapes(options.split, options.num_videos, config, options.first)
+    if options.workers < 1:
+        raise ValueError(f"`--workers` must be at least 1, got {options.workers}.")
+    if options.out.suffix == ".parquet":
+        write_rows(videos, options.out, options.workers, options.image_format, options.overwrite)
+    else:
+        write_folder(videos, options.out, options.workers, options.overwrite)
     print(f"{len(videos)} videos in {options.out}")
     return 0
 
@@ -172,7 +159,3 @@ def _in_order(make: Callable[[int], Result], count: int, workers: int) -> Iterat
             if index + len(waiting) < count:
                 waiting.append(pool.submit(make, index + len(waiting)))
             yield waiting.popleft().result()
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
