@@ -118,7 +118,10 @@ def _find_malformed(codes: np.ndarray, lengths: np.ndarray, ends: np.ndarray, ch
 def _read_numbers(codes: np.ndarray, ends: np.ndarray, characters: np.ndarray) -> np.ndarray:
     """The numbers that end at the given places, with their signs; `int32`."""
     # The highest five bits with their sign, then the lower ones of the numbers that have more characters.
-    values = (codes[ends].astype(np.int32) ^ 0x10) - 0x10
+    values = codes[ends].view(np.int8)
+    values ^= 0x10
+    values -= 0x10
+    values = values.astype(np.int32)
     longer = np.flatnonzero(characters > 1)
     place = 1
     while len(longer):

@@ -39,7 +39,7 @@ class Tube:
     @cached_property
     def runs(self) -> np.ndarray:
         """Where each run inside begins and ends (exclusive) among the pixels of all frames; (runs, 2), `float64`."""
-        places = np.cumsum(self.lengths, dtype=np.float64).reshape(-1, 2)
+        places = np.cumsum(self.lengths, dtype=np.int64).astype(np.float64).reshape(-1, 2)
         if self.skipped is not None:
             places += self.skipped[:, None]
         return places

@@ -130,7 +130,9 @@ class VideoAP(VideoMetric):
                 found = len(tube.areas)
                 raise ValueError(f"`{name}` of video {video_id!r} must have {num_frames} frames, got {found}.")
         object_tubes, detection_tubes = tubes[: len(objects)], tubes[len(objects) :]
-        areas = [_annotated_area(entry, i, video_id, object_tubes[i]) for i, entry in enumerate(objects)]
+        areas = [_annotated_areas(entry, i, video_id, object_tubes[i]) for i, entry in enumerate(objects)]
+        object_areas = _mean_areas(areas)
+        outside = _outside_ranges(_mean_areas([tube.areas for tube in detection_tubes]))
 
         by_category: dict[int, tuple[list[int], list[int]]] = {}
         for i, entry in enumerate(objects):
@@ -145,8 +147,9 @@ class VideoAP(VideoMetric):
             video[category] = self._match(
                 [objects[i] for i in theirs],
                 [object_tubes[i] for i in theirs],
-                np.array([areas[i] for i in theirs]),
+                object_areas[theirs],
                 [detection_tubes[i] for i in ours],
+                outside[:, ours],
                 kept_scores[ours],
             )
         self._videos[key] = video
@@ -205,23 +208,24 @@ class VideoAP(VideoMetric):
         object_tubes: list[Tube],
         object_areas: np.ndarray,
         detections: list[Tube],
+        outside: np.ndarray,
         scores: np.ndarray,
     ) -> Matches:
-        """Matches the detections of one category, best score first, with its ground truth."""
+        """Matches the detections of one category, best score first, with its ground truth.
+
+        `outside` says which detections are outside each range of areas; shape (ranges, detections).
+        """
         crowd = np.array([bool(entry.get("iscrowd", 0)) for entry in objects], dtype=bool)
         ignored = crowd | _outside_ranges(object_areas)
-        outside = _outside_ranges(np.array([_mean_area(tube.areas) for tube in detections]))
-        ious = tube_ious(detections, object_tubes)
-        match = match_detections(ious, IOU_THRESHOLDS, ignored, crowd)
-        findable = np.array(
-            [self.count_annotation_id_zero or entry.get("id", 1) != 0 for entry in objects], dtype=bool
-        )
-        if objects:
+        shape = len(AREA_RANGES), len(IOU_THRESHOLDS), len(detections)
+        matched = to_ignored = np.zeros(shape, dtype=bool)
+        if objects and detections:
+            match = match_detections(tube_ious(detections, object_tubes), IOU_THRESHOLDS, ignored, crowd)
+            lost_id = None if self.count_annotation_id_zero else 0
+            findable = np.array(["id" not in entry or entry["id"] != lost_id for entry in objects], dtype=bool)
             found = match >= 0
             matched = found & findable[match]
             to_ignored = found & np.take_along_axis(ignored[:, None], np.maximum(match, 0), axis=-1)
-        else:
-            matched = to_ignored = np.zeros(match.shape, dtype=bool)
         return Matches(
             scores=scores,
             matched=matched,
@@ -340,10 +344,10 @@ def _score(entry: Mapping[str, Any], place: int, video_id: str | int) -> float:
     return float(score)
 
 
-def _annotated_area(entry: Mapping[str, Any], place: int, video_id: str | int, tube: Tube) -> float:
-    """Mean area of an annotation by its `areas`, or of its masks where it has none."""
+def _annotated_areas(entry: Mapping[str, Any], place: int, video_id: str | int, tube: Tube) -> np.ndarray:
+    """Areas per frame of an annotation by its `areas`, or of its masks where it has none."""
     if entry.get("areas") is None:
-        return _mean_area(tube.areas)
+        return tube.areas
     areas = np.array([0.0 if area is None else area for area in entry["areas"]], dtype=np.float64)
     where = f"`ground_truth[{place}]` of video {video_id!r}"
     if len(areas) != len(tube.areas):
@@ -351,13 +355,15 @@ def _annotated_area(entry: Mapping[str, Any], place: int, video_id: str | int, t
     wrong = np.flatnonzero(~np.isfinite(areas) | (areas < 0))
     if wrong.size:
         raise ValueError(f"{where}, frame {wrong[0]} must have an area of 0 or more, got {areas[wrong[0]]}.")
-    return _mean_area(areas)
+    return areas
 
 
-def _mean_area(areas: np.ndarray) -> float:
-    """Mean over the frames where the area is not 0; 0 if it is 0 everywhere."""
-    positive = areas[areas > 0]
-    return float(positive.mean()) if positive.size else 0.0
+def _mean_areas(areas: list[np.ndarray]) -> np.ndarray:
+    """Mean of each array over the frames where the area is not 0; 0 if it is 0 everywhere."""
+    owners = np.repeat(np.arange(len(areas)), [len(entry) for entry in areas])
+    values = np.concatenate([*areas, np.zeros(0)])
+    sums = np.bincount(owners, weights=values, minlength=len(areas))
+    return sums / np.maximum(1, np.bincount(owners, weights=values > 0, minlength=len(areas)))
 
 
 def _outside_ranges(areas: np.ndarray) -> np.ndarray:
