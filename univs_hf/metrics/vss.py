@@ -105,8 +105,9 @@ class VSSMetric(SummedMetric):
                 video and frame; the metric stays as it was.
         """
         video_id = self._new_video(video_id)
-        counter = CodeCounter(256 * 256)
+        counter = CodeCounter((self.num_classes + 1) * (self.num_classes + 1))
         consistency = ConsistencyCounter(self.windows)
+        true_codes, predicted_codes = self._codes()
         size = None
         for frame, (predicted, true) in enumerate(pair_frames(video_id, prediction, ground_truth)):
             where = [name_frame(name, video_id, frame) for name in ("prediction", "ground_truth")]
@@ -115,15 +116,13 @@ class VSSMetric(SummedMetric):
             predicted = _to_classes(predicted, where[0], size, VOID)
             found_predicted, found_true, lengths = label_runs(predicted, true)
             self._check_labels(found_predicted, found_true, where)
-            counter.add(found_true.astype(np.uint16) * 256 + found_predicted, lengths)
+            counter.add(true_codes[found_true] + predicted_codes[found_predicted], lengths)
             if self.reduce_labels and not self.raw_ids:
                 true = true * (true != VOID)
             consistency.add(predicted, true)
-        counts = counter.counts().reshape(256, 256)
-        first = int(self.reduce_labels)
-        classes = slice(first, first + self.num_classes)
-        confusion = np.column_stack([counts[classes, : self.num_classes], counts[classes, VOID]])
-        sums: dict[Any, Any] = {"confusion": confusion}
+        counts = counter.counts().reshape(self.num_classes + 1, self.num_classes + 1)
+        # The last row is what the ground truth leaves out.
+        sums: dict[Any, Any] = {"confusion": counts[:-1]}
         for window in self.windows:
             values = consistency.values(window, self.all_windows)
             values = values[~np.isnan(values)]
@@ -174,6 +173,17 @@ class VSSMetric(SummedMetric):
         union = true + confusion.sum(axis=0)[: self.num_classes] - right
         return np.divide(right, union, out=np.full(self.num_classes, np.nan), where=true > 0)
 
+    def _codes(self) -> tuple[np.ndarray, np.ndarray]:
+        """For each label of ground truth and prediction its part of a code row * (C + 1) + column, uint16 (256,).
+
+        Rows are classes of the ground truth, columns those of the prediction; row and column C are all other labels.
+        """
+        classes = np.arange(self.num_classes)
+        true, predicted = (np.full(256, self.num_classes, dtype=np.uint16) for _ in range(2))
+        true[classes + int(self.reduce_labels)] = classes
+        predicted[classes] = classes
+        return true * np.uint16(self.num_classes + 1), predicted
+
     def _check_labels(self, predicted: np.ndarray, true: np.ndarray, where: list[str]) -> None:
         """Raises if the labels of the runs of a frame hold one that does not exist, or that the script fails on."""
         first = int(self.reduce_labels)
@@ -208,31 +218,30 @@ class ConsistencyCounter:
         self._limit = max(self.windows, default=1)
         self._dtype = np.uint8 if self._limit < 255 else np.uint16 if self._limit < 65535 else np.int64
         self._last: list[np.ndarray] = []
+        # Of the ground truth, and of both together.
         self._runs: list[np.ndarray] = []
         self._counts: dict[int, list[tuple[int, int]]] = {window: [] for window in self.windows}
         self._frames = 0
 
     def add(self, prediction: np.ndarray, ground_truth: np.ndarray) -> None:
         """Takes in the next frame: label maps (H, W)."""
-        frame = [prediction, ground_truth]
         self._frames += 1
         if self._frames == 1:
-            self._runs = [np.ones(labels.shape, dtype=self._dtype) for labels in frame]
+            self._runs = [np.ones(ground_truth.shape, dtype=self._dtype) for _ in range(2)]
         else:
-            for runs, last, labels in zip(self._runs, self._last, frame, strict=True):
+            same = self._last[1] == ground_truth
+            for runs in self._runs:
                 # Counts stop above the longest window (much quicker than np.minimum with a number).
                 runs -= runs > self._limit
-                runs *= last == labels
+                runs *= same
                 runs += 1
+                same &= self._last[0] == prediction
         # A copy: a reader may fill the same array again.
-        self._last = [labels.copy() for labels in frame]
-        windows = [window for window in self.windows if window <= self._frames]
-        if not windows:
-            return
-        both = np.minimum(*self._runs)
-        for window in windows:
-            counts = (np.count_nonzero(runs >= window) for runs in (both, self._runs[1]))
-            self._counts[window].append(tuple(counts))
+        self._last = [prediction.copy(), ground_truth.copy()]
+        for window in self.windows:
+            if window <= self._frames:
+                true, both = (np.count_nonzero(runs >= window) for runs in self._runs)
+                self._counts[window].append((both, true))
 
     def values(self, window: int, all_windows: bool = False) -> np.ndarray:
         """Share of consistent pixels, float64, per window in order; NaN where the ground truth is constant nowhere.
