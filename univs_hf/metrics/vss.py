@@ -229,13 +229,13 @@ class ConsistencyCounter:
         if self._frames == 1:
             self._runs = [np.ones(ground_truth.shape, dtype=self._dtype) for _ in range(2)]
         else:
-            same = self._last[1] == ground_truth
-            for runs in self._runs:
+            same_true = self._last[1] == ground_truth
+            same_both = same_true & (self._last[0] == prediction)
+            for runs, same in zip(self._runs, (same_true, same_both), strict=True):
                 # Counts stop above the longest window (much quicker than np.minimum with a number).
                 runs -= runs > self._limit
                 runs *= same
                 runs += 1
-                same &= self._last[0] == prediction
         # A copy: a reader may fill the same array again.
         self._last = [prediction.copy(), ground_truth.copy()]
         for window in self.windows:
