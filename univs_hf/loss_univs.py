@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, distributed
 from torch.nn import functional as F
 
+from .configuration_univs import UniVSConfig
 from .matcher_univs import UniVSMatches, match_queries
 from .point_sampling_univs import sample_maps, sample_masks, sample_masks_nearest
 from .reid_loss_univs import ReidEmbeddings, auxiliary_loss, contrastive_loss, interclip_losses, relate
@@ -52,6 +53,12 @@ class UniVSLossConfig:
     num_points: int = 12544
     oversample_ratio: float = 3.0
     importance_sample_ratio: float = 0.5
+
+    @classmethod
+    def from_config(cls, config: UniVSConfig) -> UniVSLossConfig:
+        """The settings of a model."""
+        names = {name: name for name in cls.__dataclass_fields__} | {"num_points": "train_num_points"}
+        return cls(**{name: getattr(config, source) for name, source in names.items()})
 
     def weight(self, name: str) -> float:
         """Weight of a term, `loss_reid_l2p_3` as `loss_reid_l2p`."""
@@ -305,7 +312,7 @@ class UniVSCriterion:
     ) -> dict[str, Tensor]:
         """Terms of one prediction of the prompt queries."""
         clips, places = prompts.present.nonzero(as_tuple=True)
-        counts = prompts.counts
+        counts = prompts.present.sum(1).tolist()
         terms = {}
         if prediction.class_logits is not None:
             labels = prompts.labels[clips, places]
@@ -320,12 +327,8 @@ class UniVSCriterion:
         if prompts.kind == "category":
             terms["loss_mask"] = terms["loss_mask"] + self._semantic_losses(prediction, prompts, draws) / norms.clips
 
-        num_frames = masks.shape[1]
-        num_prompts = prompts.rows.shape[1]
-        ids = torch.where(prompts.present, prompts.ids, -1)[..., None].expand(-1, -1, num_frames)
-        rows = _row_embeddings(
-            prediction.embeddings.flatten(0, 1), ids.flatten(0, 1), prompts.clips, [num_prompts] * len(counts)
-        )
+        ids = prompts.ids[clips, places][:, None].expand(-1, masks.shape[1])
+        rows = _row_embeddings(prediction.embeddings[clips, places], ids, clips, counts)
         terms["loss_reid"] = contrastive_loss(rows, rows, draws, "reid").sum() / norms.prompt_anchors
         terms["loss_reid_aux"] = auxiliary_loss(rows, rows, draws, "reid aux").sum() / norms.prompt_anchors
         return terms
@@ -472,7 +475,7 @@ def _compared_ids(targets: UniVSTrainingTargets, prompts: UniVSPromptTargets) ->
 
 def _prompt_columns(embeddings: Tensor | None, prompts: UniVSPromptTargets) -> ReidEmbeddings:
     """Embeddings `(B, P, T, C)` of prompts as learnable queries are compared with them."""
-    ids = torch.where(prompts.visible & prompts.present[..., None], prompts.ids[..., None], -1)
-    embeddings = None if embeddings is None else embeddings.flatten(0, 1)
-    num_clips, num_prompts = prompts.rows.shape
-    return _row_embeddings(embeddings, ids.flatten(0, 1), prompts.clips, [num_prompts] * num_clips)
+    clips, places = prompts.present.nonzero(as_tuple=True)
+    ids = torch.where(prompts.visible, prompts.ids[..., None], -1)[clips, places]
+    embeddings = None if embeddings is None else embeddings[clips, places]
+    return _row_embeddings(embeddings, ids, clips, prompts.present.sum(1).tolist())

@@ -44,6 +44,11 @@ class TrainingDraws:
         self.generators = generators
         self.device = torch.device(device)
 
+    @property
+    def num_clips(self) -> int:
+        """B."""
+        return len(self.generators)
+
     def rand(self, purpose: str, clip: int, *shape: int) -> Tensor:
         """Uniform numbers in [0, 1) for one clip, float32 of `shape`."""
         generator = self.generators[clip]
@@ -54,17 +59,50 @@ class TrainingDraws:
         """Uniform numbers for rows that lie clip after clip, `counts[b]` of clip b -> `(sum of counts, *shape)`."""
         return torch.cat([self.rand(purpose, clip, count, *shape) for clip, count in enumerate(counts)])
 
+    def rand_padded(self, purpose: str, counts: Sequence[int], *shape: int) -> Tensor:
+        """Uniform numbers for `counts[b]` rows of clip b, then zeros -> `(B, largest count, *shape)`."""
+        drawn = [self.rand(purpose, clip, count, *shape) for clip, count in enumerate(counts)]
+        return torch.nn.utils.rnn.pad_sequence(drawn, batch_first=True)
+
     def permutation(self, purpose: str, clip: int, count: int) -> Tensor:
         """A random order of 0..`count`-1 for one clip, int64."""
         return self.rand(purpose, clip, count).argsort()
 
+    def pixel(self, purpose: str, rows: Sequence[int], counts: Tensor) -> Tensor:
+        """A rank below each count, `(B, N)` int64 -> `(B, N)`; 0 for a count of 0.
+
+        Args:
+            rows: How many of the N counts of each clip are no padding, which comes last.
+            counts: `(B, N)` int64.
+        """
+        drawn = self.rand_padded(purpose, rows)
+        return torch.minimum((drawn * counts).long(), (counts - 1).clamp(min=0))
+
+    def pixel_ranks(self, purpose: str, rows: Sequence[int], counts: Tensor, num_ranks: int, max_count: int) -> Tensor:
+        """A random subset of ranks below each count, cyclic where there are fewer.
+
+        Args:
+            rows, counts: As in [`TrainingDraws.pixel`].
+            num_ranks: R.
+            max_count: Largest possible count.
+
+        Returns:
+            `(B, N, R)` int64.
+        """
+        size = max(max_count, num_ranks)
+        keys = self.rand_padded(purpose, rows, size)
+        index = torch.arange(size, device=keys.device)
+        drawn = keys.masked_fill(index >= counts[..., None], 2.0).argsort(-1)[..., :num_ranks]
+        cyclic = index[:num_ranks] % counts[..., None].clamp(min=1)
+        return torch.where(counts[..., None] >= num_ranks, drawn, cyclic)
+
     def frame_permutations(self, purpose: str, num_frames: int) -> Tensor:
         """A random order of the frames of each clip, `(B, T)` int64."""
-        return torch.stack([self.permutation(purpose, clip, num_frames) for clip in range(len(self.generators))])
+        return torch.stack([self.permutation(purpose, clip, num_frames) for clip in range(self.num_clips)])
 
     def matching_points(self, purpose: str, num_points: int) -> Tensor:
         """Points of each clip on which queries and targets are compared, `(B, P, 2)` in [0, 1)."""
-        return torch.stack([self.rand(purpose, clip, num_points, 2) for clip in range(len(self.generators))])
+        return torch.stack([self.rand(purpose, clip, num_points, 2) for clip in range(self.num_clips)])
 
     def mask_points(
         self,

@@ -134,14 +134,9 @@ class UniVSPromptTargets:
         return self.rows >= 0
 
     @property
-    def counts(self) -> list[int]:
-        """Present prompts of each clip."""
-        return self.present.sum(1).tolist()
-
-    @property
-    def clips(self) -> Tensor:
-        """`(B * P,)` int64, clip of each prompt."""
-        return torch.arange(len(self.rows), device=self.rows.device).repeat_interleave(self.rows.shape[1])
+    def numbers(self) -> list[int]:
+        """Prompts of each clip without padding, which comes last."""
+        return self.valid.sum(1).tolist()
 
     def window(self, start: int, stop: int) -> UniVSPromptTargets:
         """The same prompts on frames `start` to `stop - 1`; no key frame is set."""
@@ -231,26 +226,33 @@ def _union(masks: Tensor, groups: Tensor, num_groups: int) -> Tensor:
     return masks.new_zeros(num_groups, *masks.shape[1:]).index_add_(0, groups, masks)
 
 
-def choose_visual_prompts(targets: UniVSTrainingTargets, draws: TrainingDraws, max_prompts: int) -> UniVSPromptTargets:
+def draw_key_frames(num_clips: int, num_frames: int, draws: TrainingDraws) -> Tensor:
+    """A random frame of each clip, `(B,)` int64, that visual prompts are taken from."""
+    return torch.stack([draws.permutation("key frame", clip, num_frames)[0] for clip in range(num_clips)])
+
+
+def choose_visual_prompts(
+    targets: UniVSTrainingTargets, draws: TrainingDraws, max_prompts: int, num_frames: int | None = None
+) -> UniVSPromptTargets:
     """Prompts the objects that a random frame of each clip shows, in random order (specification 4.5).
 
     Clips with fewer objects than the one with most are padded; the original repeats objects instead.
 
     Args:
         max_prompts: M, prompts of a clip at most.
+        num_frames: The frame is one of so many at the beginning; any by default.
     """
     device = targets.labels.device
-    num_frames = targets.visible.shape[1]
+    num_frames = targets.visible.shape[1] if num_frames is None else num_frames
     key_frames, chosen, start = [], [], 0
     for clip, count in enumerate(targets.counts):
-        frame = int(draws.permutation("key frame", clip, num_frames)[0])
+        frame = draws.permutation("key frame", clip, num_frames)[0]
         shown = targets.visible[start : start + count, frame].nonzero()[:, 0] + start
         order = draws.permutation("prompted objects", clip, len(shown)).to(device)
         chosen.append(shown[order[:max_prompts]])
         key_frames.append(frame)
         start += count
-    prompts = _row_prompts("visual", targets, chosen)
-    return replace(prompts, key_frames=torch.tensor(key_frames, device=device))
+    return replace(_row_prompts("visual", targets, chosen), key_frames=torch.stack(key_frames).to(device))
 
 
 def choose_expression_prompts(targets: UniVSTrainingTargets) -> UniVSPromptTargets:
@@ -351,4 +353,5 @@ def choose_prompt_kind(draws: TrainingDraws, visual_probability: float) -> str:
     """
     if not 0 <= visual_probability <= 1:
         raise ValueError(f"`visual_probability` must lie in [0, 1], got {visual_probability}.")
-    return "visual" if float(draws.rand("prompt kind", 0, 1)) < visual_probability else "category"
+    drawn = draws.rand_rows("prompt kind", [1] * draws.num_clips)
+    return "visual" if float(drawn[0]) < visual_probability else "category"
