@@ -182,6 +182,19 @@ class UniVSConfig(PreTrainedConfig):
         image_box_nms_threshold (`float`, 0.9), image_instance_nms_threshold (`float`, 0.85),
         object_mask_threshold (`float`, 0.05), num_semantic_queries (`int`, 200): Image segmentation.
 
+    Training (specification of training, 4 and 5; the released ResNet-50 settings):
+        class_weight, mask_weight, dice_weight (`float`, default to 5.0): Weights of the loss terms.
+        reid_weight (`float`, defaults to 0.5): Weight of each ReID term; 0.25 with Swin, half of it in stage 3.
+        matching_class_weight (`float`, 3.0), matching_mask_weight (`float`, 5.0), matching_dice_weight (`float`, 5.0):
+            Weights of the costs of matching learnable queries with objects.
+        train_num_points (`int`, defaults to 12544), oversample_ratio (`float`, defaults to 3.0),
+        importance_sample_ratio (`float`, defaults to 0.5):
+            Points per mask and frame, candidates per point, and share of the points that is chosen for uncertainty.
+        max_training_objects (`int`, defaults to 20): Objects, and prompts, of a clip.
+        visual_prompt_probability (`float`, defaults to 0.5):
+            Batches with categories that are prompted with their objects instead of their categories.
+        negative_prompt_ratio (`float`, defaults to 0.25): Prompted categories that a clip lacks, per one that it has.
+
     Departures from the original (off in the published settings):
         max_inactive_frames (`int`, *optional*): Found objects that no frame has shown for so long leave the memory;
             their ids are not used again. By default they stay for ever, as in the original.
@@ -300,6 +313,19 @@ class UniVSConfig(PreTrainedConfig):
     image_instance_nms_threshold: float | int = 0.85
     object_mask_threshold: float | int = 0.05
     num_semantic_queries: int = 200
+    class_weight: float | int = 5.0
+    mask_weight: float | int = 5.0
+    dice_weight: float | int = 5.0
+    reid_weight: float | int = 0.5
+    matching_class_weight: float | int = 3.0
+    matching_mask_weight: float | int = 5.0
+    matching_dice_weight: float | int = 5.0
+    train_num_points: int = 12544
+    oversample_ratio: float | int = 3.0
+    importance_sample_ratio: float | int = 0.5
+    max_training_objects: int = 20
+    visual_prompt_probability: float | int = 0.5
+    negative_prompt_ratio: float | int = 0.25
     max_inactive_frames: int | None = None
     max_objects: int | None = None
     detect_after_empty_start: bool = False
@@ -387,14 +413,16 @@ class UniVSConfig(PreTrainedConfig):
             "max_position_frames position_temperature num_text_templates num_prompt_pixels shortest_edge "
             "longest_edge size_divisibility num_frames clip_stride num_frames_window num_prev_frames_memory "
             "max_detections new_object_interval max_first_clip_things max_first_clip_stuff "
-            "num_semantic_queries layer_norm_eps class_temperature vos_acceptance_area box_iou_min_union"
+            "num_semantic_queries layer_norm_eps class_temperature vos_acceptance_area box_iou_min_union "
+            "train_num_points max_training_objects"
         ).split():
             if getattr(self, name) <= 0:
                 raise ValueError(f"`{name}` must be greater than 0, got {getattr(self, name)}.")
         for name in (
             "num_category_embeddings init_std init_xavier_std mask_update_similarity_factor "
             "vps_new_object_score_factor shown_thing_overlap_factor stuff_score_factor temporal_weight "
-            "result_count_factor"
+            "result_count_factor class_weight mask_weight dice_weight reid_weight matching_class_weight "
+            "matching_mask_weight matching_dice_weight negative_prompt_ratio"
         ).split():
             if getattr(self, name) < 0:
                 raise ValueError(f"`{name}` must not be negative, got {getattr(self, name)}.")
@@ -419,13 +447,16 @@ class UniVSConfig(PreTrainedConfig):
             "box_nms_threshold stuff_nms_threshold new_object_similarity_threshold new_object_iou_threshold "
             "temporal_consistency_threshold overlap_threshold entity_overlap_threshold min_result_score "
             "result_score_threshold vos_acceptance_iou vos_owned_area_ratio learnable_similarity_threshold "
-            "fusion_iou_threshold image_box_nms_threshold image_instance_nms_threshold object_mask_threshold"
+            "fusion_iou_threshold image_box_nms_threshold image_instance_nms_threshold object_mask_threshold "
+            "importance_sample_ratio visual_prompt_probability"
         ).split():
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"`{name}` must lie in [0, 1], got {getattr(self, name)}.")
         for name in ("max_inactive_frames", "max_objects"):
             if getattr(self, name) is not None and getattr(self, name) <= 0:
                 raise ValueError(f"`{name}` must be None or greater than 0, got {getattr(self, name)}.")
+        if self.oversample_ratio < 1:
+            raise ValueError(f"`oversample_ratio` must be at least 1, got {self.oversample_ratio}.")
         if self.quality_low_logit > self.quality_high_logit:
             raise ValueError(
                 "`quality_low_logit` must not exceed `quality_high_logit`, got "

@@ -194,6 +194,9 @@ class UniVSForVideoSegmentationOutput(ModelOutput):
     """Output of [`UniVSForVideoSegmentation`]. Learnable queries come first, prompt queries after them.
 
     Args:
+        loss (`torch.Tensor`, *optional*): Weighted sum of the terms; with `mask_labels`.
+        loss_dict (`dict[str, torch.Tensor]`, *optional*): The terms by name, without their weights; see
+            [`UniVSLosses`].
         class_queries_logits (`torch.Tensor` of shape `(B, Q, K)`, *optional*): Logits (sigmoid) of the categories;
             for expressions, of the expressions.
         masks_queries_logits (`torch.Tensor` of shape `(B, Q, T, H / 4, W / 4)`): Mask logits.
@@ -206,6 +209,8 @@ class UniVSForVideoSegmentationOutput(ModelOutput):
         hidden_states, attentions: See [`UniVSDecoderOutput`].
     """
 
+    loss: Tensor | None = None
+    loss_dict: dict[str, Tensor] | None = None
     class_queries_logits: Tensor | None = None
     masks_queries_logits: Tensor | None = None
     query_embeddings: Tensor | None = None
@@ -775,7 +780,7 @@ class UniVSPromptEncoder(nn.Module):
             boxes = mask_boxes(masks > self.config.prompt_mask_threshold)
         points = self._central_points(masks, mask_max, boxes, generator, point_ranks)
         fallback = torch.zeros(*masks.shape[:2], source.shape[2], dtype=source.dtype, device=source.device)
-        return self._sample_tokens(
+        return self.sample_tokens(
             source, temporal, pixels, valid, points, fallback, prompt_frame_idx, num_pixels, generator, pixel_ranks
         )
 
@@ -808,18 +813,26 @@ class UniVSPromptEncoder(nn.Module):
                 point_offsets = draw.to(low.device) * 2 - 1
         points = (low + high) / 2 + point_offsets * 0.25 * extent
 
-        # Strict on the low side as in the original, so that the first row and column of a box are left out.
+        pixels = self.box_pixels(boxes, height, width).flatten(2)
+        fallback = self.sample_points(source, points, prompt_frame_idx)
+        return self.sample_tokens(
+            source, temporal, pixels, valid, points, fallback, prompt_frame_idx, num_pixels, generator, pixel_ranks
+        )
+
+    @staticmethod
+    def box_pixels(boxes: Tensor, height: int, width: int) -> Tensor:
+        """Pixels of a map that lie in normalised boxes, `(B, N, 4)` -> `(B, N, height, width)` boolean.
+
+        Strict on the low side as in the original, so that the first row and column of a box are left out.
+        """
+        low, high = boxes[..., :2], boxes[..., 2:]
         x = torch.arange(width, device=boxes.device)
         y = torch.arange(height, device=boxes.device)
         x1, y1 = (low[..., 0] * width).floor(), (low[..., 1] * height).floor()
         x2, y2 = (high[..., 0] * width).ceil(), (high[..., 1] * height).ceil()
         columns = (x > x1.unsqueeze(-1)) & (x <= x2.unsqueeze(-1))
         rows = (y > y1.unsqueeze(-1)) & (y <= y2.unsqueeze(-1))
-        pixels = (rows.unsqueeze(-1) & columns.unsqueeze(-2)).flatten(2)
-        fallback = self._sample_points(source, points, prompt_frame_idx)
-        return self._sample_tokens(
-            source, temporal, pixels, valid, points, fallback, prompt_frame_idx, num_pixels, generator, pixel_ranks
-        )
+        return rows.unsqueeze(-1) & columns.unsqueeze(-2)
 
     def encode_points(
         self, source: Tensor, temporal: Tensor, points: Tensor, prompt_frame_idx: Tensor, num_pixels: int
@@ -832,7 +845,7 @@ class UniVSPromptEncoder(nn.Module):
         points = points.float()
         valid = ((points >= 0) & (points <= 1)).all(-1)
         points = points * valid.unsqueeze(-1)
-        features = self._sample_points(source, points, prompt_frame_idx)
+        features = self.sample_points(source, points, prompt_frame_idx)
         positions = self._point_positions(points, temporal, prompt_frame_idx).to(source.dtype)
         keep = valid[..., None, None].to(source.dtype)
         shape = (-1, -1, num_pixels, -1)
@@ -879,7 +892,7 @@ class UniVSPromptEncoder(nn.Module):
         column = _select_by_rank(line, ranks.unsqueeze(-1) - before)
         return torch.cat(((column + 0.5) / width, (row + 0.5) / height), dim=-1)
 
-    def _sample_tokens(
+    def sample_tokens(
         self,
         source: Tensor,
         temporal: Tensor,
@@ -889,10 +902,19 @@ class UniVSPromptEncoder(nn.Module):
         fallback: Tensor,
         prompt_frame_idx: Tensor,
         num_pixels: int,
-        generator: torch.Generator | None,
-        ranks: Tensor | None,
+        generator: torch.Generator | None = None,
+        ranks: Tensor | None = None,
     ) -> UniVSVisualTokens:
-        """R features and positions of `pixels (B, N, h * w)`, or of the point where there is no pixel."""
+        """R features and positions of `pixels (B, N, h * w)`, or of the point where there is no pixel.
+
+        Args:
+            source, temporal, prompt_frame_idx, generator: As in [`UniVSPromptEncoder.encode_masks`].
+            pixels: `(B, N, h * w)` boolean, candidates.
+            valid: `(B, N)` boolean; other prompts get zeros.
+            points: `(B, N, 2)`, x and y in [0, 1].
+            fallback: `(B, N, C)`, feature of a prompt without candidates.
+            ranks: `(B, N, R)` int64, chosen candidates; a row of -1 for an even spread.
+        """
         height, width = source.shape[-2:]
         count = pixels.sum(-1)
         spread = _spread_ranks(count, num_pixels)
@@ -928,7 +950,7 @@ class UniVSPromptEncoder(nn.Module):
         return self.position_embedding.points(points) + temporal[batch, prompt_frame_idx]
 
     @staticmethod
-    def _sample_points(source: Tensor, points: Tensor, prompt_frame_idx: Tensor) -> Tensor:
+    def sample_points(source: Tensor, points: Tensor, prompt_frame_idx: Tensor) -> Tensor:
         """Bilinear samples of `source (B, T, C, h, w)` at `points (B, N, 2)`, each in its frame -> `(B, N, C)`."""
         num_frames = source.shape[1]
         grid = (points * 2 - 1).to(source.dtype)[:, None].expand(-1, num_frames, -1, -1)
@@ -941,7 +963,12 @@ class UniVSPromptEncoder(nn.Module):
         return samples[batch, prompt_frame_idx, prompt]
 
     def compose_visual(
-        self, clip_features: Tensor, clip_positions: Tensor, memory_features: Tensor, memory_positions: Tensor
+        self,
+        clip_features: Tensor,
+        clip_positions: Tensor,
+        memory_features: Tensor,
+        memory_positions: Tensor,
+        content_positions: Tensor | None = None,
     ) -> UniVSPrompts:
         """Queries from the clip's own tokens, tokens from the memory (specification A.3.4 and A.3.7).
 
@@ -949,15 +976,20 @@ class UniVSPromptEncoder(nn.Module):
             clip_features, clip_positions: `(B, N, T, R, C)`, the slots of the clip's frames.
             memory_features, memory_positions: `(B, N, L, C)`, the slots of the first appearance and of the last
                 frames. All-zero tokens take part, as in the original.
+            content_positions: `(B,)` boolean, videos whose query positions are the mean content instead of the mean
+                position, as half of the videos have in training.
         """
 
         def mean(tokens: Tensor) -> Tensor:
             count = (tokens != 0).any(-1).sum(-1, keepdim=True).clamp(min=1)
             return (tokens.sum(-2) / count).transpose(1, 2)
 
+        contents, positions = mean(clip_features), mean(clip_positions)
+        if content_positions is not None:
+            positions = torch.where(content_positions[:, None, None, None], contents, positions)
         return UniVSPrompts(
-            queries=mean(clip_features) + self.visual_embed.weight[0],
-            query_positions=mean(clip_positions),
+            queries=contents + self.visual_embed.weight[0],
+            query_positions=positions,
             tokens=memory_features.unsqueeze(2),
             token_positions=memory_positions.unsqueeze(2),
         )
@@ -1234,6 +1266,7 @@ class UniVSDecoder(nn.Module):
         output_auxiliary_logits: bool = False,
         output_hidden_states: bool | list[int] = False,
         output_attentions: bool = False,
+        frame_permutations: Tensor | None = None,
     ) -> UniVSDecoderOutput:
         """See [`UniVSModel.decode_clip`]."""
         config = self.config
@@ -1268,6 +1301,7 @@ class UniVSDecoder(nn.Module):
         positions = torch.cat(positions, dim=2)
 
         total = len(self.layers) + 1
+        permutations = [None] * total if frame_permutations is None else frame_permutations
         chosen = range(total) if isinstance(output_hidden_states, bool) else output_hidden_states
         kept_states = {index % total for index in ([chosen] if isinstance(chosen, int) else chosen)}
         all_states, all_attentions, auxiliary = [], [], []
@@ -1275,7 +1309,7 @@ class UniVSDecoder(nn.Module):
             all_states.append(hidden_states if index in kept_states else None)
             level = index % num_levels
             mask_embeddings, query_embeddings, similarity = self.embed_masks(
-                hidden_states, num_learnable, grounding, prompt_mask
+                hidden_states, num_learnable, grounding, permutations[index]
             )
             if output_auxiliary_logits:
                 masks = self.predict_masks(mask_embeddings, features.mask_features)
@@ -1319,7 +1353,7 @@ class UniVSDecoder(nn.Module):
         all_states.append(hidden_states if len(self.layers) in kept_states else None)
 
         mask_embeddings, query_embeddings, similarity = self.embed_masks(
-            hidden_states, num_learnable, grounding, prompt_mask
+            hidden_states, num_learnable, grounding, permutations[-1]
         )
         return UniVSDecoderOutput(
             last_hidden_state=hidden_states,
@@ -1353,12 +1387,13 @@ class UniVSDecoder(nn.Module):
         return UniVSFrameFeatures(**{**features, "attention_keys": keys, "attention_values": values})
 
     def embed_masks(
-        self, hidden_states: Tensor, num_learnable: int, grounding: bool, prompt_mask: Tensor | None
+        self, hidden_states: Tensor, num_learnable: int, grounding: bool, frame_permutation: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Embeddings whose products with the mask features are mask logits.
 
         The masks of an expression are averaged with those of the learnable query most similar to it; masks are linear
-        in these embeddings, so the embeddings are averaged.
+        in these embeddings, so the embeddings are averaged. In training (`frame_permutation (B, T)`), the embeddings
+        of a query change places among the frames instead, so that any of them must fit any frame.
 
         Returns:
             Mask embeddings `(B, T, Q, C)`, normalised queries `(B, T, Q, C)`, and for expressions the cosine of every
@@ -1366,6 +1401,9 @@ class UniVSDecoder(nn.Module):
         """
         query_embeddings = self.layer_norm(hidden_states)
         mask_embeddings = self.mask_embedder(query_embeddings)
+        if frame_permutation is not None:
+            batch = torch.arange(len(frame_permutation), device=frame_permutation.device)[:, None]
+            return mask_embeddings[batch, frame_permutation], query_embeddings, None
         if not grounding:
             return mask_embeddings, query_embeddings, None
         normalised = F.normalize(query_embeddings, dim=-1)
@@ -1678,9 +1716,12 @@ class UniVSModel(UniVSPreTrainedModel):
         memory_features: Tensor,
         memory_positions: Tensor,
         attention_mask: Tensor | None = None,
+        content_positions: Tensor | None = None,
     ) -> UniVSPrompts:
         """Visual prompts from the memory; see [`UniVSPromptEncoder.compose_visual`]."""
-        prompts = self.prompt_encoder.compose_visual(clip_features, clip_positions, memory_features, memory_positions)
+        prompts = self.prompt_encoder.compose_visual(
+            clip_features, clip_positions, memory_features, memory_positions, content_positions
+        )
         prompts.attention_mask = attention_mask
         return prompts
 
@@ -1792,6 +1833,7 @@ class UniVSModel(UniVSPreTrainedModel):
         output_auxiliary_logits: bool = False,
         output_hidden_states: bool | list[int] = False,
         output_attentions: bool = False,
+        frame_permutations: Tensor | None = None,
     ) -> UniVSDecoderOutput:
         """Decodes one clip. Without auxiliary outputs, only the last layer predicts masks at stride 4.
 
@@ -1803,6 +1845,8 @@ class UniVSModel(UniVSPreTrainedModel):
             self_attention_type: Overrides the configuration's.
             output_auxiliary_logits: Also predict before the first and after each layer.
             output_hidden_states, output_attentions: As in transformers.
+            frame_permutations: `(layers + 1, B, T)` int64, training only: for each prediction, the frame whose query
+                embedding predicts the mask of each frame.
         """
         if prompts is None and not use_learnable_queries:
             raise ValueError("`prompts` must be given when `use_learnable_queries` is False: there is no query.")
@@ -1815,6 +1859,7 @@ class UniVSModel(UniVSPreTrainedModel):
             output_auxiliary_logits=output_auxiliary_logits,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
+            frame_permutations=frame_permutations,
         )
 
     def encode_prompts(
@@ -2015,6 +2060,7 @@ class UniVSForVideoSegmentation(UniVSPreTrainedModel):
         output_auxiliary_logits: bool = False,
         output_hidden_states: bool | list[int] = False,
         output_attentions: bool = False,
+        frame_permutations: Tensor | None = None,
     ) -> UniVSForVideoSegmentationOutput:
         """Decodes one clip and classifies its queries; see [`UniVSModel.decode_clip`].
 
@@ -2030,6 +2076,7 @@ class UniVSForVideoSegmentation(UniVSPreTrainedModel):
             output_auxiliary_logits=output_auxiliary_logits,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
+            frame_permutations=frame_permutations,
         )
         sentences = None if prompts is None else prompts.sentence_features
         return self._predict(decoded, category_embeddings, sentences)
@@ -2135,7 +2182,12 @@ class UniVSForVideoSegmentation(UniVSPreTrainedModel):
         category_embeddings: Tensor | None = None,
         original_sizes: Tensor | None = None,
         resized_sizes: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        mask_labels: Sequence[Tensor] | None = None,
+        class_labels: Sequence[Tensor] | None = None,
+        obj_ids: Sequence[Tensor] | None = None,
+        prompt_kind: str | None = None,
+        window_frames: int | None = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
         use_learnable_queries: bool = True,
         self_attention_type: str | None = None,
         output_auxiliary_logits: bool | None = None,
@@ -2162,7 +2214,18 @@ class UniVSForVideoSegmentation(UniVSPreTrainedModel):
             category_input_ids: `(K, templates, length)` int64, tokens of the category names to classify.
             category_embeddings: `(K, D)`, their embeddings, if known; the checkpoint's table by default.
             original_sizes, resized_sizes: `(B, 2)`, for post-processing; not read.
+            mask_labels: Per video `(N, T, H', W')` masks of its objects, not larger than the padded frames; the
+                output then has a `loss`. Prompts are drawn from the labels, so no visual prompts may be given. With
+                expressions (`input_ids`), row i is what expression i of the video describes.
+            class_labels: Per video `(N,)` int64, index of the category among those classified, -1 if unknown.
+            obj_ids: Per video `(N,)` int64, identity of each row; rows with the same number are the same object.
+            prompt_kind: `"visual"` or `"category"`, what a batch with `class_labels` is prompted with; drawn by
+                default with `config.visual_prompt_probability`.
+            window_frames: Train on overlapping windows of so many frames of a longer video, where later windows
+                remember prompts of earlier ones (stage 3); on the whole clip by default.
             generator: Draws the pixels of visual prompts at random, as the original does; deterministic without.
+                With `mask_labels` every random choice comes from it; a sequence has one generator per video. By
+                default they come from torch's own in training, and are always the same in evaluation mode.
             use_learnable_queries: Leave the learnable queries out if only prompts matter.
             self_attention_type: Overrides the configuration's and the task's.
             output_auxiliary_logits: Give every layer's predictions; always in training.
@@ -2187,6 +2250,28 @@ class UniVSForVideoSegmentation(UniVSPreTrainedModel):
             return inference_session.step(self, frame)
         if pixel_values_videos is None:
             raise ValueError("`pixel_values_videos` must be given, or `inference_session` and `frame`.")
+        if mask_labels is not None:
+            if any(given is not None for given in (prompt_masks, prompt_boxes, prompt_points)):
+                raise ValueError("With `mask_labels`, prompts are drawn from them, so visual prompts can't be given.")
+            # The matching needs scipy, which the network alone does not.
+            from .training_forward_univs import training_forward
+
+            return training_forward(
+                self,
+                pixel_values_videos,
+                mask_labels,
+                class_labels,
+                obj_ids,
+                task=task,
+                frame_idx=frame_idx,
+                input_ids=input_ids,
+                expression_attention_mask=expression_attention_mask,
+                category_input_ids=category_input_ids,
+                category_embeddings=category_embeddings,
+                prompt_kind=prompt_kind,
+                window_frames=window_frames,
+                generator=generator,
+            )
         if category_input_ids is not None:
             category_embeddings = self.encode_text(category_input_ids)[1]
         decoded = self.model(
