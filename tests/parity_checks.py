@@ -558,6 +558,3 @@ CHECKS: dict[str, Callable[[Fixture], Iterator[Row]]] = {
     "decoder": check_decoder,
     "resize": check_resize,
 }
-
-# Documented kinds of training; what computes them is not in the package yet.
-LATER_KINDS = ("loss", "train")

@@ -7,15 +7,22 @@ positions count frames from the start of the window.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 
+import numpy as np
 import torch
-from parity_checks import Row, compare, equal_row
+from parity_checks import Row, compare, equal_row, features_row, masks_row
 from parity_fixtures import Fixture
 from torch import Tensor
 
+from univs_hf import loss_univs, training_forward_univs, training_prompts_univs
+from univs_hf.image_processing_univs import UniVSImageProcessor
 from univs_hf.loss_univs import UniVSCriterion, UniVSLossConfig, UniVSPrediction
+from univs_hf.modeling_univs import UniVSForVideoSegmentationOutput, UniVSPrompts, UniVSVisualTokens, mask_boxes
 from univs_hf.reid_loss_univs import ReidEmbeddings, interclip_losses
 from univs_hf.training_draws_univs import TrainingDraws
+from univs_hf.training_forward_univs import training_forward
 from univs_hf.training_targets_univs import UniVSPromptTargets, UniVSTrainingTargets
 
 LOSS_TOLERANCE = 2e-5
@@ -30,6 +37,13 @@ _CALLERS = {
     "interclip: order": "interclip_reid_loss",
     "interclip: columns": "contrastive_loss",
     "interclip: auxiliary columns": "contrastive_aux_loss",
+    "key frame": "process_per_video",
+    "prompted objects": "process_per_video",
+    "memory frames": "process_per_video",
+    "frames": "forward_prediction_heads",
+    "absent categories": "preprocess_text_prompt",
+    "prompt kinds": "process_per_frame",
+    "query position": "forward_prompt_encoder",
 }
 
 
@@ -40,12 +54,16 @@ class RecordedDraws(TrainingDraws):
     among as many candidates.
     """
 
-    def __init__(self, fixture: Fixture):
+    def __init__(self, fixture: Fixture, absent_categories: Tensor | None = None):
         super().__init__(1)
         self.fixture = fixture
+        # Recordings that begin with prepared targets tell the categories that were prompted, not how they were drawn.
+        self.absent_categories = absent_categories
+        self.kinds: list[Tensor] = []
         # Points of masks are recorded as they were used, not as they were drawn.
         skipped = "get_uncertain_point_coords_with_randomness"
         self.log = [entry for entry in fixture.meta["rng_log"] if entry["caller"] != skipped]
+        self.log = [entry for entry in self.log if entry["caller"] != "process"]
         self.points = list(fixture.meta.get("point_calls", []))
         self.positives = list(fixture.meta.get("python_random_choices", []))
 
@@ -68,7 +86,64 @@ class RecordedDraws(TrainingDraws):
         return self.fixture[recorded["key"]]
 
     def permutation(self, purpose: str, clip: int, count: int) -> Tensor:
+        if purpose == "absent categories" and self.absent_categories is not None:
+            return self.absent_categories
         return self.next(_CALLERS[purpose], [count]).long()
+
+    def rand(self, purpose: str, clip: int, *shape: int) -> Tensor:
+        if purpose in ("box size", "box centre"):
+            noise = torch.full(shape, 0.5)
+            if self.box_noise:
+                noise[self.is_box] = self.box_noise.pop(0)
+            return noise
+        drawn = self.next(_CALLERS[purpose], list(shape))
+        if purpose == "prompt kinds":
+            self._read_prompts(drawn)
+        return drawn
+
+    def _read_prompts(self, kinds: Tensor) -> None:
+        """Takes the draws of one clip's visual prompts, kind by kind as the original makes them."""
+        is_point, self.is_box = kinds <= 0.25, (kinds > 0.25) & (kinds <= 0.5)
+        self.is_point, self.is_mask = is_point, ~is_point & ~self.is_box
+        self.kinds.append(torch.where(self.is_mask, 0, torch.where(is_point, 1, 2)))
+        # The point in the middle of an object and the box of its attention mask have no influence.
+        block = self._block()
+        self.point_order = [self.fixture[e["key"]] for e in block if e["caller"] == "process_per_frame"]
+        self.box_noise = [self.fixture[e["key"]] for e in block if e["caller"] == "get_box_prompt"]
+        self.pixel_orders = [e for e in block if e["caller"] == "get_dense_features"]
+
+    def _block(self) -> list[dict]:
+        """Takes the draws up to those of the prompt queries."""
+        index = next(i for i, entry in enumerate(self.log) if entry["caller"] == "forward_prompt_encoder")
+        block, self.log = self.log[:index], self.log[index:]
+        return block
+
+    def pixel(self, purpose: str, rows: Sequence[int], counts: Tensor) -> Tensor:
+        if purpose == "memory point":
+            self.pixel_orders = [e for e in self._block() if e["caller"] == "get_dense_features"]
+            self.next("forward_prompt_encoder", [1])
+            return torch.zeros_like(counts)
+        ranks = torch.zeros_like(counts)
+        if self.is_point.any():
+            chosen = self.point_order.pop(0)[: int(self.is_point.sum())].long()
+            ranks[0, self.is_point] = chosen % counts[0, self.is_point].clamp(min=1)
+        return ranks
+
+    def pixel_ranks(self, purpose: str, rows: Sequence[int], counts: Tensor, num_ranks: int, max_count: int) -> Tensor:
+        ranks = torch.arange(num_ranks) % counts[..., None].clamp(min=1)
+        order = torch.arange(counts.shape[1])
+        if purpose == "pixels":
+            order = torch.cat((order[self.is_mask], order[self.is_box]))
+        else:
+            # The original goes frame by frame, the package prompt by prompt.
+            order = order.view(len(self.kinds[-1]), -1).T.flatten()
+        for index in order.tolist():
+            if counts[0, index] >= num_ranks:
+                entry = self.pixel_orders.pop(0)
+                if entry["args"] != [int(counts[0, index])]:
+                    raise ValueError(f"{entry['args']} pixels are recorded where {int(counts[0, index])} remain")
+                ranks[0, index] = self.fixture[entry["key"]][:num_ranks].long()
+        return ranks
 
     def subset(self, purpose: str, candidates: Tensor, counts: Sequence[int], limits: Tensor) -> Tensor:
         index = candidates.nonzero()[:, 0]
@@ -90,8 +165,8 @@ class RecordedDraws(TrainingDraws):
         return len(self.log) + len(self.points) + len(self.positives)
 
 
-def loss_row(fixture: Fixture, name: str, got: Tensor, expected: float, rtol: float = LOSS_TOLERANCE) -> Row:
-    return compare(fixture, name, got.detach().reshape(()), torch.tensor(expected), rtol, rtol)
+def loss_row(fixture: Fixture, name: str, got: Tensor, expected: float, atol: float, rtol: float) -> Row:
+    return compare(fixture, name, got.detach().reshape(()), torch.tensor(expected), atol, rtol)
 
 
 def recorded_targets(fixture: Fixture, prefix: str = "target/") -> UniVSTrainingTargets:
@@ -153,19 +228,17 @@ class MatchRecorder:
     """Keeps the assignments that the criterion makes while it is entered."""
 
     def __enter__(self) -> list:
-        import univs_hf.loss_univs as module
-
-        self.module, self.original, matches = module, module.match_queries, []
+        self.original, matches = loss_univs.match_queries, []
 
         def recording(*args: object, **kwargs: object) -> object:
             matches.append(self.original(*args, **kwargs))
             return matches[-1]
 
-        module.match_queries = recording
+        loss_univs.match_queries = recording
         return matches
 
     def __exit__(self, *error: object) -> None:
-        self.module.match_queries = self.original
+        loss_univs.match_queries = self.original
 
 
 def check_loss(fixture: Fixture) -> Iterator[Row]:
@@ -189,20 +262,23 @@ def check_loss(fixture: Fixture) -> Iterator[Row]:
     with MatchRecorder() as matches:
         losses = criterion(predictions, fixture.meta["num_learnable_queries"], targets, prompts, draws)
     yield from match_rows(fixture, matches)
-    yield from criterion_rows(fixture, criterion, losses.terms)
+    yield from criterion_rows(fixture, criterion, losses.terms, fixture.meta["losses"], step=False)
     yield equal_row(fixture, "choices left", torch.tensor(draws.left), torch.tensor(0))
 
 
 def criterion_rows(
-    fixture: Fixture, criterion: UniVSCriterion, terms: dict[str, Tensor], rtol: float = LOSS_TOLERANCE
+    fixture: Fixture, criterion: UniVSCriterion, terms: dict[str, Tensor], expected: dict[str, float], step: bool
 ) -> Iterator[Row]:
-    """Every term and the weighted total."""
-    expected = fixture.meta["losses"]
+    """Every term and the weighted total; `step` has the tolerances of a whole training step."""
     names = float(len(set(expected) ^ set(terms)))
     yield Row(fixture.name, "names of the terms", names, names, "equal", names == 0)
     for name, value in expected.items():
-        yield loss_row(fixture, name, terms[name], value, rtol)
-    yield loss_row(fixture, "weighted total", criterion.total(terms), fixture.meta["weighted_total"], rtol)
+        mask = name.startswith(("loss_mask", "loss_dice"))
+        rtol = (STEP_MASK_TOLERANCE if mask else STEP_TOLERANCE) if step else LOSS_TOLERANCE
+        yield loss_row(fixture, name, terms[name], value, min(rtol, STEP_TOLERANCE), rtol)
+    total, recorded = criterion.total(terms), fixture.meta["weighted_total"]
+    atol, rtol = (STEP_TOTAL_TOLERANCE, 0.0) if step else (0.0, LOSS_TOLERANCE)
+    yield loss_row(fixture, "weighted total", total, recorded, atol, rtol)
 
 
 def check_interclip(fixture: Fixture) -> Iterator[Row]:
@@ -216,8 +292,234 @@ def check_interclip(fixture: Fixture) -> Iterator[Row]:
         contrastive, auxiliary, count = interclip_losses(pool, draws)
         suffix = "" if layer == fixture.meta["num_layers"] - 1 else f"_{layer}"
         for name, got in (("loss_reid_interclip", contrastive), ("loss_reid_interclip_aux", auxiliary)):
-            yield loss_row(fixture, name + suffix, got / count, fixture.meta["losses"][name + suffix])
+            expected = fixture.meta["losses"][name + suffix]
+            yield loss_row(fixture, name + suffix, got / count, expected, LOSS_TOLERANCE, LOSS_TOLERANCE)
     yield equal_row(fixture, "choices left", torch.tensor(draws.left), torch.tensor(0))
 
 
-CHECKS: dict[str, Callable[[Fixture], Iterator[Row]]] = {"loss": check_loss}
+# Training steps -----------------------------------------------------------------------------------------------------
+
+# A bit of an attention mask on the edge moves the mask losses of one prediction by up to 4e-3, and nothing else.
+STEP_TOLERANCE = 1e-4
+STEP_MASK_TOLERANCE = 2e-3
+STEP_TOTAL_TOLERANCE = 1e-2
+
+
+@contextmanager
+def original_prompts(draws: RecordedDraws, box_edge: int) -> Iterator[None]:
+    """Makes the visual prompts as the original does, faults included.
+
+    Contents come in the order of prompt kinds, masks before points before boxes, while positions stay with their
+    objects; memories count frames from the start of the window.
+
+    Args:
+        box_edge: What the recorded boxes have added to the index of the last pixel.
+    """
+    sample, encode = training_prompts_univs.sample_visual_tokens, training_forward_univs.encode_training_memory
+
+    def sample_by_kind(*arguments: object) -> UniVSVisualTokens:
+        tokens = sample(*arguments)
+        order = draws.kinds[-1].argsort(stable=True)
+        return replace(tokens, features=tokens.features[:, order])
+
+    def encode_from_zero(model: object, features: object, frame_idx: Tensor, *arguments: object) -> UniVSVisualTokens:
+        return encode(model, features, torch.arange(frame_idx.shape[1])[None], *arguments)
+
+    def boxes_as_recorded(masks: Tensor, last: int) -> Tensor:
+        return mask_boxes(masks, box_edge)
+
+    training_prompts_univs.sample_visual_tokens = sample_by_kind
+    training_forward_univs.encode_training_memory = encode_from_zero
+    training_prompts_univs.mask_boxes = boxes_as_recorded
+    try:
+        yield
+    finally:
+        training_prompts_univs.sample_visual_tokens = sample
+        training_forward_univs.encode_training_memory = encode
+        training_prompts_univs.mask_boxes = mask_boxes
+
+
+def training_frames(fixture: Fixture) -> Tensor:
+    """Recorded frames (1, T, 3, Hp, Wp), normalised and padded."""
+    processor = UniVSImageProcessor(do_resize=False, size_divisibility=fixture.settings["size_divisibility"])
+    video = [frame.permute(1, 2, 0).numpy() for frame in fixture["images_u8"]]
+    return processor(video, return_tensors="pt").pixel_values_videos
+
+
+def training_settings(fixture: Fixture) -> dict[str, float]:
+    """Fields of the model's configuration that the recorded criterion was set with."""
+    config = vars(loss_config(fixture))
+    return {{"num_points": "train_num_points"}.get(name, name): value for name, value in config.items()}
+
+
+def recorded_texts(count: int) -> tuple[Tensor, Tensor]:
+    """Word features (N, 77, 640) and sentence features (N, 640), random as the recording was made with."""
+    state = np.random.RandomState(7)
+    words = torch.from_numpy(state.standard_normal((count, 77, 640)).astype(np.float32))
+    return words, torch.from_numpy(state.standard_normal((count, 640)).astype(np.float32))
+
+
+def recorded_step(
+    fixture: Fixture,
+    images: Tensor,
+    masks: Tensor,
+    labels: Tensor,
+    ids: Tensor | None,
+    frame_idx: Tensor,
+    draws: RecordedDraws,
+    window_frames: int | None = None,
+    box_edge: int = 1,
+    **settings: object,
+) -> tuple[UniVSForVideoSegmentationOutput, list, list[tuple[UniVSPrompts, UniVSForVideoSegmentationOutput]]]:
+    """Runs a training step on recorded inputs.
+
+    Args:
+        settings: Fields of the configuration.
+
+    Returns:
+        The output, the matches, and the prompts and outputs of each window.
+    """
+    model = fixture.model()
+    config = model.config
+    settings = {**training_settings(fixture), **settings}
+    before = {name: getattr(config, name) for name in settings}
+    kind = {"text": "category", "visual": "visual"}[fixture.meta["prompt_type"]]
+    task = {"detection": "vis", "sot": "vos", "grounding": "refvos"}[fixture.meta["task"]]
+    table = model.category_embeddings
+    if task == "vis":
+        table = table[slice(*(fixture.meta.get("class_slice") or (2203, 2243)))]
+    decode, windows = model.decode_clip, []
+
+    def recording(*arguments: object, **kwargs: object) -> UniVSForVideoSegmentationOutput:
+        windows.append((kwargs["prompts"], decode(*arguments, **kwargs)))
+        return windows[-1][1]
+
+    input_ids = None
+    if task == "refvos":
+        words, sentences = recorded_texts(len(masks))
+        input_ids = torch.arange(len(masks))[None, :, None, None]
+        model.encode_text = lambda tokens: (words[tokens[:, 0, 0]], sentences[tokens[:, 0, 0]])
+    model.decode_clip = recording
+    model.train()
+    try:
+        for name, value in settings.items():
+            setattr(config, name, value)
+        with MatchRecorder() as matches, original_prompts(draws, box_edge):
+            output = training_forward(
+                model,
+                images,
+                [masks],
+                [torch.where(labels > 0, labels - 1, -1)] if task == "vis" else None,
+                None if ids is None else [ids],
+                task=task,
+                frame_idx=frame_idx,
+                input_ids=input_ids,
+                category_embeddings=table,
+                prompt_kind=kind if task == "vis" else None,
+                window_frames=window_frames,
+                draws=draws,
+            )
+    finally:
+        model.eval()
+        del model.decode_clip
+        if task == "refvos":
+            del model.encode_text
+        for name, value in before.items():
+            setattr(config, name, value)
+    return output, matches, windows
+
+
+def step_prompt_rows(fixture: Fixture, prompts: UniVSPrompts) -> Iterator[Row]:
+    """Prompt queries and their tokens; of long lists of tokens the recording has every n-th."""
+    for name, states in (("prompt_queries", prompts.queries), ("prompt_query_pos", prompts.query_positions)):
+        yield features_row(fixture, name, states[0].transpose(0, 1), fixture[f"prompt/{name}"])
+    for name, states in (("prompt_dense", prompts.tokens), ("prompt_dense_pos", prompts.token_positions)):
+        if f"prompt/{name}" in fixture:
+            expected = fixture[f"prompt/{name}"]
+            tokens = states[0].transpose(1, 2)[:, :: -(-states.shape[3] // expected.shape[1])]
+            yield features_row(fixture, name, tokens.expand(-1, -1, expected.shape[2], -1), expected)
+
+
+def check_train(fixture: Fixture) -> Iterator[Row]:
+    """One training step: prompts, every prediction, matches and losses."""
+    source = fixture.companion("train_sot")
+    images = training_frames(source)
+    labels = fixture["target/labels"].long()
+    absent = None
+    if "target/prompt_gt_labels" in fixture:
+        # The recorded absent categories, as places among those that the clip lacks.
+        prompted = fixture["target/prompt_gt_labels"].long()[fixture["target/prompt_obj_ids"] < 0]
+        start, stop = fixture.meta["class_slice"]
+        lacking = [label for label in range(1, stop - start + 1) if label not in labels.tolist()]
+        absent = torch.tensor([lacking.index(label) for label in prompted.tolist()], dtype=torch.int64)
+    draws = RecordedDraws(fixture, absent)
+    output, matches, [(prompts, _)] = recorded_step(
+        fixture,
+        images,
+        fixture["target/masks"],
+        labels,
+        fixture["target/ids"].amax(1),
+        fixture["target/frame_indices"].long()[None],
+        draws,
+        box_edge=0,
+    )
+    yield from step_prompt_rows(fixture, prompts)
+    yield masks_row(fixture, "pred_masks", output.masks_queries_logits, fixture["pred_masks"])
+    kept = fixture.meta["aux_query_idx"]
+    yield features_row(fixture, "pred_embds", output.query_embeddings[:, kept], fixture["pred_embds"])
+    if fixture.meta["task"] == "detection":
+        yield features_row(fixture, "pred_logits", output.class_queries_logits, fixture["pred_logits"])
+    for head, stage in enumerate(output.auxiliary_logits):
+        expected = fixture["aux_pred_masks"][head]
+        yield masks_row(fixture, f"aux_pred_masks {head}", stage["masks_queries_logits"][:, kept], expected)
+    yield from match_rows(fixture, matches)
+    criterion = UniVSCriterion(loss_config(fixture))
+    yield from criterion_rows(fixture, criterion, output.loss_dict, fixture.meta["losses"], step=True)
+    yield equal_row(fixture, "choices left", torch.tensor(draws.left), torch.tensor(0))
+
+
+def check_train_longvideo(fixture: Fixture) -> Iterator[Row]:
+    """A training step over two windows of a video with memory."""
+    images = training_frames(fixture)
+    labels = torch.tensor(fixture.meta["labels_1_based"])
+    draws = RecordedDraws(fixture)
+    output, matches, windows = recorded_step(
+        fixture,
+        images,
+        fixture["in/masks"],
+        labels,
+        None,
+        torch.tensor(fixture.meta["frame_indices"])[None],
+        draws,
+        window_frames=fixture.settings["num_frames"],
+        negative_prompt_ratio=0.0,
+    )
+    kept = [*range(0, 200, 20)]
+    for clip, (prompts, predicted) in enumerate(windows):
+        queries = [*kept, *range(200, predicted.masks_queries_logits.shape[1])]
+        masks, embeddings = (
+            states[0, queries] for states in (predicted.masks_queries_logits, predicted.query_embeddings)
+        )
+        yield masks_row(fixture, f"{clip}: pred_masks", masks, fixture[f"clip{clip}/out/pred_masks_subset"])
+        yield features_row(fixture, f"{clip}: pred_embds", embeddings, fixture[f"clip{clip}/out/pred_embds_subset"])
+        key = f"clip{clip}/memory/prompt_feats_tokens_every_7th"
+        if key in fixture:
+            length = int(fixture[f"clip{clip}/memory/prompt_feats_shape"][1])
+            tokens, positions = (states[0, :, 0, :length:7] for states in (prompts.tokens, prompts.token_positions))
+            yield features_row(fixture, f"{clip}: memory", tokens, fixture[key])
+            expected = fixture[f"clip{clip}/memory/prompt_pe_tokens_every_7th"]
+            yield features_row(fixture, f"{clip}: memory positions", positions, expected)
+    yield from match_rows(fixture, matches, "match/{:03d}")
+    weights = fixture.meta["weights"]
+    expected = {name: value / weights[name] for name, value in fixture.meta["losses_weighted"].items()}
+    criterion = UniVSCriterion(loss_config(fixture))
+    yield from criterion_rows(fixture, criterion, output.loss_dict, expected, step=True)
+    yield equal_row(fixture, "choices left", torch.tensor(draws.left), torch.tensor(0))
+
+
+# Longest prefix first: `train` must not catch what a longer kind is for.
+CHECKS: dict[str, Callable[[Fixture], Iterator[Row]]] = {
+    "train_longvideo": check_train_longvideo,
+    "train": check_train,
+    "loss": check_loss,
+}
