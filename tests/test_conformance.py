@@ -18,7 +18,6 @@ from tiny_config import tiny_config
 from transformers_suite import SuiteUnavailable, load_suite
 
 from univs_hf import UniVSConfig, UniVSForVideoSegmentation, UniVSModel
-from univs_hf.modeling_univs import UniVSForVideoSegmentationOutput
 
 try:
     suite, config_suite = load_suite()
@@ -26,17 +25,6 @@ except SuiteUnavailable as reason:
     pytest.skip(f"transformers' conformance suite is not at hand: {reason}", allow_module_level=True)
 
 NUM_CATEGORIES = 3
-
-
-class UniVSWithLoss(UniVSForVideoSegmentation):
-    """The model with a loss that every kind of prediction enters, so that the suite's training tests can run on it."""
-
-    def forward(self, **inputs: torch.Tensor) -> UniVSForVideoSegmentationOutput:
-        outputs = super().forward(**inputs)
-        stages = [outputs, *(outputs.auxiliary_logits or [])]
-        names = ("class_queries_logits", "masks_queries_logits", "query_embeddings")
-        outputs["loss"] = sum(stage[name].square().mean() for stage in stages for name in names)
-        return outputs
 
 
 class UniVSModelTester:
@@ -89,24 +77,37 @@ class UniVSMaskPromptTest(suite.ModelTesterMixin, unittest.TestCase):
         self.config_tester = config_suite.ConfigTester(self, config_class=UniVSConfig, has_text_modality=False)
 
     def prompts(self, config: UniVSConfig) -> dict[str, torch.Tensor]:
+        return {"prompt_masks": self.object_masks()}
+
+    def object_masks(self) -> torch.Tensor:
         tester = self.model_tester
         masks = torch.zeros(tester.batch_size, tester.num_prompts, tester.height, tester.width)
         for index in range(tester.num_prompts):
             masks[:, index, 8 * index : 8 * index + 32, 16 * index : 16 * index + 32] = 1
-        return {"prompt_masks": masks}
+        return masks
 
     def _prepare_for_class(
         self, inputs_dict: dict[str, torch.Tensor], model_class: type, return_labels: bool = False
     ) -> dict[str, torch.Tensor]:
         inputs = super()._prepare_for_class(inputs_dict, model_class, return_labels)
+        if return_labels and issubclass(model_class, UniVSForVideoSegmentation):
+            inputs.update(self.labels())
+            # With labels, visual prompts are drawn from them.
+            inputs.pop("prompt_masks", None)
         if not issubclass(model_class, UniVSForVideoSegmentation):
             inputs.pop("category_input_ids", None)
         return inputs
 
+    def labels(self) -> dict[str, list[torch.Tensor]]:
+        """Three objects of known category in each clip."""
+        tester = self.model_tester
+        masks = [clip[:, None].expand(-1, tester.num_frames, -1, -1) for clip in self.object_masks()]
+        return {"mask_labels": masks, "class_labels": [torch.arange(tester.num_prompts) for _ in masks]}
+
     @contextmanager
     def only_with_loss(self) -> Iterator[None]:
         """Runs tests of training on the model that has a loss."""
-        self.all_model_classes = (UniVSWithLoss,)
+        self.all_model_classes = (UniVSForVideoSegmentation,)
         yield
         del self.all_model_classes
 
@@ -247,6 +248,10 @@ class UniVSExpressionTest(UniVSMaskPromptTest):
     def prompts(self, config: UniVSConfig) -> dict[str, torch.Tensor]:
         tester = self.model_tester
         return {"input_ids": tester.token_ids(config, tester.batch_size, tester.num_prompts)}
+
+    def labels(self) -> dict[str, list[torch.Tensor]]:
+        """The mask of each expression."""
+        return {"mask_labels": super().labels()["mask_labels"]}
 
     def test_resize_tokens_embeddings(self) -> None:
         suite.ModelTesterMixin.test_resize_tokens_embeddings(self)
