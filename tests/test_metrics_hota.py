@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from univs_hf.metrics.hota import ALPHAS, HOTA, count_hota
-from univs_hf.rle import encode_mask
+from univs_hf.rle import compress_counts, encode_mask
 
 SHAPE = (12, 16)
 
@@ -170,3 +170,9 @@ def test_errors_name_video_and_frame(truth, prediction, error, message):
     with pytest.raises(error, match=message):
         metric.update("a", truth, prediction)
     assert len(metric) == 0
+
+
+def test_negative_run_lengths_that_cancel_out():
+    bad = {"size": list(SHAPE), "counts": compress_counts([2, -3, 4, 9, 180])}
+    with pytest.raises(ValueError, match="`prediction, track 1,` of video 'a', frame 0 has a negative run length"):
+        HOTA().update("a", [{1: box(0)}], [{1: bad}])

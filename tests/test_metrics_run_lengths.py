@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from univs_hf.metrics.run_lengths import measure_run_lengths
-from univs_hf.rle import compress_counts
+from univs_hf.metrics.run_lengths import measure_run_lengths, read_run_lengths
+from univs_hf.rle import compress_counts, mask_to_counts
 
 
 def random_masks(seed: int) -> list[np.ndarray]:
@@ -58,3 +58,26 @@ def test_malformed_run_lengths_are_told_from_the_others(bad: bytes):
 def test_runs_that_do_not_fill_a_frame_show_in_the_total():
     totals, areas = measure_run_lengths([compress_counts([3, 4, 2]).encode(), compress_counts([0, 70]).encode()])
     assert totals.tolist() == [9, 70] and areas.tolist() == [4, 70]
+
+
+def test_long_first_runs_in_large_frames():
+    """Sums that pass 32 bits on the way: a long first run times many runs."""
+    mask = np.zeros((4320, 7680), dtype=bool)
+    mask[::2, 4000:] = True
+    totals, areas = measure_run_lengths([encode(mask)])
+    assert totals.tolist() == [mask.size] and areas.tolist() == [mask.sum()]
+
+
+def test_runs_are_those_of_the_masks():
+    masks = [mask for mask in random_masks(1) if mask.size < 10**6]
+    table = read_run_lengths([encode(mask) for mask in masks])
+    ends = np.append(table.first_row[1:], len(table.runs))
+    for mask, begin, end in zip(masks, table.first_row, ends, strict=True):
+        counts = mask_to_counts(mask)
+        np.testing.assert_array_equal(table.runs[begin:end].ravel()[: len(counts)], counts)
+        assert not table.runs[begin:end].ravel()[len(counts) :].any()
+    np.testing.assert_array_equal(table.areas, [mask.sum() for mask in masks])
+    np.testing.assert_array_equal(table.totals, [mask.size for mask in masks])
+    assert read_run_lengths([b"", encode(masks[0])]) is None
+    assert read_run_lengths([b"Q"]) is None
+    assert read_run_lengths([compress_counts([5, -2, 9]).encode()]).totals.tolist() == [-1]

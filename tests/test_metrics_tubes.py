@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from univs_hf.metrics.tubes import read_tubes, tube_iou, tube_ious, tubes_from_label_maps
-from univs_hf.rle import encode_mask, mask_to_counts
+from univs_hf.rle import compress_counts, encode_mask, mask_to_counts
 
 
 def random_tube(rng: np.random.Generator, frames: int, shape: tuple[int, int] = (13, 17)) -> np.ndarray:
@@ -120,3 +120,20 @@ def test_masks_that_are_none():
     for bad in (None, 3, "abc", good):
         with pytest.raises(TypeError, match="`ground_truth` must have one mask or None per frame"):
             tube_iou([good], bad)
+
+
+def test_pairs_that_cannot_overlap_enough_are_left_out():
+    rng = np.random.default_rng(8)
+    arrays = [random_tube(rng, 6) for _ in range(30)]
+    read = read_tubes(arrays, [f"tube {i}" for i in range(30)])
+    exact = tube_ious(read, read)
+    found = tube_ious(read, read, 0.4)
+    np.testing.assert_array_equal(found[exact >= 0.4], exact[exact >= 0.4])
+    assert (found[exact < 0.4] <= exact[exact < 0.4]).all() and (found != exact).any()
+
+
+def test_negative_run_lengths_that_cancel_out():
+    """The sums of the runs are right; the error comes when the runs are looked at."""
+    bad = {"size": [4, 5], "counts": compress_counts([2, -3, 4, 9, 8])}
+    with pytest.raises(ValueError, match="`prediction`, frame 1 has a negative run length"):
+        tube_iou([None, bad], [None, np.ones((4, 5), dtype=bool)])

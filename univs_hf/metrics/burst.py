@@ -309,7 +309,8 @@ def _match_tracks(
         return None
     values = np.array([scores[track] for track in detections], dtype=np.float64)
     order = np.argsort(-values, kind="stable")
-    ious = tube_ious([tracks.tubes[detections[i]] for i in order], objects)
+    lowest = TRACK_IOU_THRESHOLDS[0] - _EPS
+    ious = tube_ious([tracks.tubes[detections[i]] for i in order], objects, lowest)
     nothing_ignored = np.zeros((1, len(objects)), dtype=bool)
     match = match_detections(ious, TRACK_IOU_THRESHOLDS, nothing_ignored, nothing_ignored[0], tolerance=_EPS)
     matched = match >= 0

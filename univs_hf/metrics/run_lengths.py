@@ -12,12 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
 _OFFSET = np.uint8(48)
 _MORE = 0x20
 _BITS = 5
 # Six characters hold lengths up to 2^29 pixels, more than any frame has.
 _LONGEST_NUMBER = 6
+_LARGEST_AREA = 1 << 31
+# pycocotools 2.0.11 measures at most 255 masks at once.
+_MASKS_PER_CALL = 255
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class RunTable:
 
 
 def measure_run_lengths(counts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels and inner pixels of masks in compressed run lengths.
+    """Pixels and inner pixels of masks in compressed run lengths; several times quicker than reading the runs.
 
     Args:
         counts: The `counts` of each mask, as `bytes`.
@@ -52,19 +56,52 @@ def measure_run_lengths(counts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray
     written = np.flatnonzero(totals)
     if not len(written):
         return totals, areas
-    malformed = _find_malformed(*_read_codes([counts[i] for i in written]))
-    readable = written[~malformed]
-    if len(readable):
-        table = read_run_lengths([counts[i] for i in readable])
-        totals[readable], areas[readable] = table.totals, table.areas
+    chosen = [counts[i] for i in written]
+    codes, lengths = _read_codes(chosen)
+    goes_on = np.flatnonzero(codes >= _MORE)
+    after_last = np.cumsum(lengths)
+    malformed = _find_malformed(codes, after_last, goes_on)
+    if malformed.any():
+        readable = written[~malformed]
+        totals[readable], areas[readable] = measure_run_lengths([counts[i] for i in readable])
+        return totals, areas
+    numbers = np.add.reduceat(codes < _MORE, after_last - lengths, dtype=np.int64)
+    # With a run of no pixels before all others inside and outside change places, except that the third length, which
+    # is written as it is, is now taken for a difference to the first: that adds the first to every second length.
+    inside = _measure_inside(chosen)
+    outside = _measure_inside([b"0" + entry for entry in chosen])
+    outside -= _read_first_numbers(codes, after_last - lengths) * ((numbers - 1) // 2)
+    # pycocotools counts in 32 bits without a sign: a negative length shows as one above the largest area.
+    outside &= 0xFFFFFFFF
+    sound = (inside < _LARGEST_AREA) & (outside < _LARGEST_AREA)
+    totals[written] = np.where(sound, inside + outside, -1)
+    areas[written] = np.where(sound, inside, 0)
     return totals, areas
+
+
+def _measure_inside(counts: Sequence[bytes]) -> np.ndarray:
+    """Areas of masks whose characters are sound, in `int64`."""
+    masks = [{"size": (0, 0), "counts": entry} for entry in counts]
+    parts = [coco_mask.area(masks[i : i + _MASKS_PER_CALL]) for i in range(0, len(masks), _MASKS_PER_CALL)]
+    return np.concatenate(parts).astype(np.int64)
+
+
+def _read_first_numbers(codes: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """The first number of each mask, in `int64`."""
+    ends = starts.copy()
+    while (longer := codes[ends] >= _MORE).any():
+        ends[longer] += 1
+    return _read_numbers(codes, ends, ends - starts + 1).astype(np.int64)
 
 
 def read_run_lengths(counts: Sequence[bytes]) -> RunTable | None:
     """Reads the runs of at least one mask; None if one of `counts` is empty or no proper encoding."""
-    codes, lengths, ends, characters = _read_codes(counts)
-    if not lengths.all() or _find_malformed(codes, lengths, ends, characters).any():
+    codes, lengths = _read_codes(counts)
+    if not lengths.all() or _find_malformed(codes, np.cumsum(lengths), np.flatnonzero(codes >= _MORE)).any():
         return None
+    ends = np.flatnonzero(codes < _MORE)
+    characters = ends + 1
+    characters[1:] -= ends[:-1] + 1
     values = _read_numbers(codes, ends, characters)
     numbers = np.diff(np.searchsorted(ends, np.cumsum(lengths)), prepend=0)
     rows = (numbers + 1) // 2
@@ -96,21 +133,21 @@ def read_run_lengths(counts: Sequence[bytes]) -> RunTable | None:
     return RunTable(runs, first_row, areas, totals)
 
 
-def _read_codes(counts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """All characters less 48 and how many each mask has; where each number ends and how many characters it has."""
+def _read_codes(counts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """All characters less 48, and how many each mask has."""
     codes = np.frombuffer(b"".join(counts), dtype=np.uint8) - _OFFSET
-    lengths = np.fromiter(map(len, counts), dtype=np.int64, count=len(counts))
-    ends = np.flatnonzero(codes < _MORE)
-    characters = ends + 1
-    characters[1:] -= characters[:-1].copy()
-    return codes, lengths, ends, characters
+    return codes, np.fromiter(map(len, counts), dtype=np.int64, count=len(counts))
 
 
-def _find_malformed(codes: np.ndarray, lengths: np.ndarray, ends: np.ndarray, characters: np.ndarray) -> np.ndarray:
-    """Which masks, none of them without characters, hold other characters or end within a number."""
-    after_last = np.cumsum(lengths)
+def _find_malformed(codes: np.ndarray, after_last: np.ndarray, goes_on: np.ndarray) -> np.ndarray:
+    """Which masks, none of them without characters, hold other characters or end within a number.
+
+    `after_last` says where the characters of each mask end, `goes_on` which ones do not end a number.
+    """
     malformed = codes[after_last - 1] >= _MORE
-    wrong = np.concatenate([np.flatnonzero(codes >= 2 * _MORE), ends[characters > _LONGEST_NUMBER]])
+    reach = _LONGEST_NUMBER - 1
+    too_long = goes_on[reach:][goes_on[reach:] - goes_on[:-reach] == reach] if len(goes_on) > reach else goes_on[:0]
+    wrong = np.concatenate([goes_on[codes[goes_on] >= 2 * _MORE], too_long])
     malformed[np.searchsorted(after_last, wrong, side="right")] = True
     return malformed
 

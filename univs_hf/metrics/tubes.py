@@ -5,44 +5,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
 from .masks import Size, name_frame, to_labels, to_rle
-from .run_lengths import RunTable, read_run_lengths
+from .run_lengths import measure_run_lengths, read_run_lengths
 
 # The runs of this many masks are read together: few enough for the processor's cache, where it is quickest.
 _MASKS_AT_ONCE = 150
 
 
-@dataclass(frozen=True)
+@dataclass
 class Tube:
     """One object through a video, as read by [`read_tubes`].
 
     Attributes:
-        lengths: `np.ndarray` of shape (runs, 2), `int32`: a run of pixels outside and the run inside that follows it,
-            down the columns of one frame with a mask after the other.
-        skipped: `np.ndarray` of shape (runs,), `int64`: pixels of the frames without a mask before each run; None if
-            every frame up to the last mask has one.
+        masks: Per frame the mask as a COCO RLE dict with compressed counts, or None where the object is not there.
         areas: `np.ndarray` of shape (frames,), `float64`: pixels inside in each frame.
-        masks: Per frame the mask as a COCO RLE dict with compressed counts, or None.
+        where: Names the tube in errors.
+        runs: Where each run inside begins and ends (exclusive), counting the pixels down the columns of one frame
+            after the other; `np.ndarray` of shape (runs, 2), `float64`. None until [`read_runs`] was there.
     """
 
-    lengths: np.ndarray
-    skipped: np.ndarray | None
-    areas: np.ndarray
     masks: list[dict[str, Any] | None]
-
-    @cached_property
-    def runs(self) -> np.ndarray:
-        """Where each run inside begins and ends (exclusive) among the pixels of all frames; (runs, 2), `float64`."""
-        places = np.cumsum(self.lengths, dtype=np.int64).astype(np.float64).reshape(-1, 2)
-        if self.skipped is not None:
-            places += self.skipped[:, None]
-        return places
+    areas: np.ndarray
+    where: str
+    runs: np.ndarray | None = None
 
 
 def tube_iou(prediction: Sequence[Any], ground_truth: Sequence[Any]) -> float:
@@ -66,28 +56,89 @@ def tube_iou(prediction: Sequence[Any], ground_truth: Sequence[Any]) -> float:
     return float(tube_ious(tubes[:1], tubes[1:])[0, 0])
 
 
-def tube_ious(first: Sequence[Tube], second: Sequence[Tube]) -> np.ndarray:
+def tube_ious(first: Sequence[Tube], second: Sequence[Tube], lowest: float = 0.0) -> np.ndarray:
     """[`tube_iou`] of every tube of `first` with every tube of `second`, as read by [`read_tubes`].
+
+    Args:
+        first: Tubes.
+        second: Tubes.
+        lowest: An overlap that is certain to be below may be given as 0, which spares its computation.
 
     Returns:
         `np.ndarray` of shape (len(first), len(second)), `float64`.
     """
     ious = np.zeros((len(first), len(second)))
-    for j, other in enumerate(second):
-        # How many pixels of the other tube lie before a place: a line that rises by 1 per pixel along its runs.
-        places = other.runs.ravel()
+    pairs = overlapping_pairs(first, second, lowest)
+    read_runs([first[i] for i in np.flatnonzero(pairs.any(axis=1))])
+    read_runs([second[j] for j in np.flatnonzero(pairs.any(axis=0))])
+    for j in np.flatnonzero(pairs.any(axis=0)):
+        other = second[j]
+        # How many pixels of the other tube lie before a place: a line that rises by 1 per pixel inside.
         before = np.zeros_like(other.runs)
         before[:, 1] = np.cumsum(other.runs[:, 1] - other.runs[:, 0])
         before[1:, 0] = before[:-1, 1]
-        for i, tube in enumerate(first):
-            if not (len(tube.runs) and len(places)):
-                continue
-            counted = np.interp(tube.runs.ravel(), places, before.ravel()).reshape(-1, 2)
+        for i in np.flatnonzero(pairs[:, j]):
+            tube = first[i]
+            counted = np.interp(tube.runs.ravel(), other.runs.ravel(), before.ravel()).reshape(-1, 2)
             intersection = (counted[:, 1] - counted[:, 0]).sum()
             # What one of them has beyond the end of the other does not count.
             areas = tube.areas[: len(other.areas)].sum() + other.areas[: len(tube.areas)].sum()
-            ious[i, j] = intersection / (areas - intersection) if areas else 0.0
+            ious[i, j] = intersection / (areas - intersection)
     return ious
+
+
+def overlapping_pairs(first: Sequence[Tube], second: Sequence[Tube], lowest: float = 0.0) -> np.ndarray:
+    """Which pairs may overlap by `lowest` or more, judged by their areas; `bool` of shape (first, second)."""
+    result = np.zeros((len(first), len(second)), dtype=bool)
+    for i, tube in enumerate(first):
+        for j, other in enumerate(second):
+            length = min(len(tube.areas), len(other.areas))
+            areas = tube.areas[:length], other.areas[:length]
+            # No overlap in a frame exceeds the smaller mask, no union falls below the larger one.
+            smaller = np.minimum(*areas).sum()
+            result[i, j] = smaller > 0 and smaller / (areas[0].sum() + areas[1].sum() - smaller) >= lowest
+    return result
+
+
+def read_runs(tubes: Sequence[Tube]) -> None:
+    """Fills in the runs of the tubes that have none yet; quickest for all tubes of a video at once.
+
+    Raises:
+        ValueError: If a run length is negative.
+    """
+    pending = [tube for tube in tubes if tube.runs is None]
+    while pending:
+        some: list[Tube] = []
+        frames: list[int] = []
+        while pending and len(frames) < _MASKS_AT_ONCE:
+            some.append(pending.pop())
+            frames += [t for t, mask in enumerate(some[-1].masks) if mask is not None]
+        _read_some_runs(some, np.array(frames, dtype=np.int64))
+
+
+def _read_some_runs(tubes: list[Tube], frames: np.ndarray) -> None:
+    """[`read_runs`] of tubes with masks in the given frames, one tube after the other."""
+    for tube in tubes:
+        tube.runs = np.zeros((0, 2))
+    counts = [_as_bytes(mask["counts"]) for tube in tubes for mask in tube.masks if mask is not None]
+    if not counts:
+        return
+    table = read_run_lengths(counts)
+    numbers = [sum(mask is not None for mask in tube.masks) for tube in tubes]
+    owners = np.repeat(np.arange(len(tubes)), numbers)
+    if table is None or (table.totals < 0).any():
+        wrong = 0 if table is None else int(np.argmax(table.totals < 0))
+        raise ValueError(f"{tubes[owners[wrong]].where}, frame {frames[wrong]} has a negative run length.")
+    first_row = np.append(table.first_row, len(table.runs))
+    begin = 0
+    for tube, number in zip(tubes, numbers, strict=True):
+        rows = first_row[begin : begin + number + 1]
+        places = np.cumsum(table.runs[rows[0] : rows[-1]], dtype=np.int64).reshape(-1, 2)
+        skipped = frames[begin : begin + number] - np.arange(number)
+        if skipped.any():
+            places += np.repeat(skipped * table.totals[0], np.diff(rows))[:, None]
+        tube.runs = places.astype(np.float64)
+        begin += number
 
 
 def read_tubes(
@@ -108,69 +159,45 @@ def read_tubes(
         if isinstance(tube, (str, bytes, Mapping)) or not hasattr(tube, "__len__"):
             where = _where(name, video_id)
             raise TypeError(f"{where} must have one mask or None per frame, got {type(tube).__name__}.")
-    result: list[Tube] = []
-    step = max(1, _MASKS_AT_ONCE // max(map(len, tubes), default=1))
-    for k in range(0, len(tubes), step):
-        read, size = _read_some_tubes(tubes[k : k + step], names[k : k + step], video_id, size)
-        result += read
+    flat = [mask for tube in tubes for mask in tube]
+    present = [i for i, mask in enumerate(flat) if mask is not None]
+    masks = [flat[i] for i in present]
+    measured = _measure_if_plain(masks, size)
+    if measured is None:
+        places = [(name, t) for tube, name in zip(tubes, names, strict=True) for t in range(len(tube))]
+        for k, i in enumerate(present):
+            name, t = places[i]
+            masks[k] = flat[i] = to_rle(masks[k], _where(name, video_id, t), size)
+            size = size or tuple(masks[k]["size"])
+        measured = measure_run_lengths([mask["counts"] for mask in masks])[1]
+    areas = np.zeros(len(flat))
+    areas[present] = measured
+    result, begin = [], 0
+    for tube, name in zip(tubes, names, strict=True):
+        end = begin + len(tube)
+        result.append(Tube(flat[begin:end], areas[begin:end], _where(name, video_id)))
+        begin = end
     return result
 
 
-def _read_some_tubes(
-    tubes: Sequence[Any], names: Sequence[str], video_id: str | int | None, size: Size | None
-) -> tuple[list[Tube], Size | None]:
-    """[`read_tubes`] without a limit on memory; also the size of the masks."""
-    masks, frames, owners = [], [], []
-    for k, tube in enumerate(tubes):
-        for t, mask in enumerate(tube):
-            if mask is not None:
-                masks.append(mask)
-                frames.append(t)
-                owners.append(k)
-    num_frames = [len(tube) for tube in tubes]
-    no_runs = np.zeros((0, 2), dtype=np.int32)
-    empty = [Tube(no_runs, None, np.zeros(length), [None] * length) for length in num_frames]
-    if not masks:
-        return empty, size
-    table = _read_if_plain(masks, size)
-    if table is None:
-        for i, mask in enumerate(masks):
-            masks[i] = to_rle(mask, _where(names[owners[i]], video_id, frames[i]), size)
-            size = size or tuple(masks[i]["size"])
-        if 0 in size:
-            return empty, size
-        table = read_run_lengths([mask["counts"] for mask in masks])
-    frames = np.array(frames)
-    first_mask = np.searchsorted(owners, np.arange(len(tubes) + 1))
-    first_row = np.append(table.first_row, len(table.runs))
-    result = []
-    for k, length in enumerate(num_frames):
-        begin, end = first_mask[k], first_mask[k + 1]
-        rows = first_row[begin : end + 1]
-        without_mask = frames[begin:end] - np.arange(end - begin)
-        skipped = np.repeat(without_mask * table.totals[0], np.diff(rows)) if without_mask.any() else None
-        areas = np.zeros(length)
-        areas[frames[begin:end]] = table.areas[begin:end]
-        present = dict(zip(frames[begin:end].tolist(), masks[begin:end], strict=True))
-        result.append(Tube(table.runs[rows[0] : rows[-1]], skipped, areas, [present.get(t) for t in range(length)]))
-    return result, size or tuple(masks[0]["size"])
-
-
-def _read_if_plain(masks: list[Any], size: Size | None) -> RunTable | None:
-    """The runs of the masks if all are proper compressed RLE dicts of one size, which is the usual case; else None."""
+def _measure_if_plain(masks: list[Any], size: Size | None) -> np.ndarray | None:
+    """Areas of the masks if all are proper compressed RLE dicts of one size, which is the usual case; else None."""
     if any(type(mask) is not dict for mask in masks):
         return None
     try:
-        counts = [mask["counts"] for mask in masks]
-        counts = [entry if type(entry) is bytes else entry.encode("ascii") for entry in counts]
+        counts = [_as_bytes(mask["counts"]) for mask in masks]
         sizes = {tuple(mask["size"]) for mask in masks}
     except (KeyError, TypeError, AttributeError, UnicodeEncodeError):
         return None
     if len(sizes) > 1 or (size is not None and sizes - {tuple(size)}):
         return None
-    table = read_run_lengths(counts)
-    height, width = sizes.pop()
-    return table if table is not None and (table.totals == height * width).all() else None
+    pixels = [height * width for height, width in sizes]
+    totals, areas = measure_run_lengths(counts)
+    return areas if (totals == (pixels[0] if pixels else 0)).all() else None
+
+
+def _as_bytes(counts: str | bytes) -> bytes:
+    return counts if type(counts) is bytes else counts.encode("ascii")
 
 
 def tubes_from_label_maps(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .average_precision import Matches, match_detections, precision_and_recall
-from .tubes import Tube, read_tubes, tube_iou, tube_ious, tubes_from_label_maps
+from .tubes import Tube, overlapping_pairs, read_runs, read_tubes, tube_iou, tube_ious, tubes_from_label_maps
 from .video_metric import VideoMetric
 
 __all__ = ["VideoAP", "score_youtube_vis", "tube_iou"]
@@ -140,6 +140,15 @@ class VideoAP(VideoMetric):
         for k, i in enumerate(kept):
             by_category.setdefault(int(detections[i]["category_id"]), ([], []))[1].append(k)
         kept_scores = scores[kept]
+        # The runs of all tubes that are compared are read at once.
+        compared: list[Tube] = []
+        for theirs, ours in by_category.values():
+            pairs = overlapping_pairs(
+                [detection_tubes[i] for i in ours], [object_tubes[i] for i in theirs], IOU_THRESHOLDS[0]
+            )
+            compared += [detection_tubes[ours[i]] for i in np.flatnonzero(pairs.any(axis=1))]
+            compared += [object_tubes[theirs[j]] for j in np.flatnonzero(pairs.any(axis=0))]
+        read_runs(compared)
         video = {}
         for category, (theirs, ours) in by_category.items():
             order = np.argsort(-kept_scores[ours], kind="stable")[: MAX_DETECTIONS[-1]]
@@ -220,7 +229,8 @@ class VideoAP(VideoMetric):
         shape = len(AREA_RANGES), len(IOU_THRESHOLDS), len(detections)
         matched = to_ignored = np.zeros(shape, dtype=bool)
         if objects and detections:
-            match = match_detections(tube_ious(detections, object_tubes), IOU_THRESHOLDS, ignored, crowd)
+            ious = tube_ious(detections, object_tubes, IOU_THRESHOLDS[0])
+            match = match_detections(ious, IOU_THRESHOLDS, ignored, crowd)
             lost_id = None if self.count_annotation_id_zero else 0
             findable = np.array(["id" not in entry or entry["id"] != lost_id for entry in objects], dtype=bool)
             found = match >= 0
