@@ -24,6 +24,7 @@ class DavisLayout:
         split (`str`): `"train"`, `"val"`, `"test-dev"` or `"test-challenge"`.
         resolution (`str`): One of `RESOLUTIONS`.
         annotations (`str`): `"Annotations"`, or `"Annotations_unsupervised"`.
+        check_videos (`bool`): Whether to see now that all videos have their folders.
 
     Attributes:
         video_ids (`list[str]`): As the split lists them, sorted.
@@ -33,7 +34,14 @@ class DavisLayout:
         ValueError: If the list is empty or the resolution is unknown.
     """
 
-    def __init__(self, root: Path, split: str, resolution: str = "480p", annotations: str = "Annotations"):
+    def __init__(
+        self,
+        root: Path,
+        split: str,
+        resolution: str = "480p",
+        annotations: str = "Annotations",
+        check_videos: bool = True,
+    ):
         if resolution not in RESOLUTIONS:
             raise ValueError(f"`resolution` must be one of {RESOLUTIONS}, got {resolution!r}.")
         if not (root / "ImageSets").is_dir() and (root / "DAVIS").is_dir():
@@ -44,9 +52,13 @@ class DavisLayout:
             raise ValueError(f"{image_set} lists no video.")
         self._images = require_folder(root / "JPEGImages" / resolution, "DAVIS frames, a folder per video")
         self._annotations = require_folder(root / annotations / resolution, "DAVIS annotations, a folder per video")
-        for video_id in self.video_ids:
+        for video_id in self.video_ids if check_videos else ():
             require_folder(self._images / video_id, f"the frames of video {video_id!r}, which {image_set} lists")
             require_folder(self._annotations / video_id, f"the masks of video {video_id!r}, which {image_set} lists")
+
+    def folders(self, video_id: str) -> tuple[Path, Path]:
+        """Where the frames and the label maps of a video are."""
+        return self._images / video_id, self._annotations / video_id
 
     def frames(self, video_id: str) -> dict[str, Path]:
         """Names and paths of the frames."""

@@ -18,20 +18,28 @@ class MoseLayout:
     Args:
         root (`Path`): The folder that holds `train` and `valid`.
         split (`str`): Name of such a folder.
+        check_videos (`bool`): Whether to see now that all videos have their folders.
 
     Attributes:
-        video_ids (`list[str]`): Folders of frames, sorted.
+        video_ids (`list[str]`): Folders of frames, sorted; unchecked, those of masks as well.
 
     Raises:
         FileNotFoundError: If a folder is missing.
     """
 
-    def __init__(self, root: Path, split: str):
+    def __init__(self, root: Path, split: str, check_videos: bool = True):
         self._images = require_folder(root / split / "JPEGImages", "frames, a folder per video")
         self._annotations = require_folder(root / split / "Annotations", "palette PNGs, a folder per video")
         self.video_ids = subfolders(self._images)
+        if not check_videos:
+            self.video_ids = sorted({*self.video_ids, *subfolders(self._annotations)})
+            return
         for video_id in self.video_ids:
             require_folder(self._annotations / video_id, f"the masks of video {video_id!r}")
+
+    def folders(self, video_id: str) -> tuple[Path, Path]:
+        """Where the frames and the label maps of a video are."""
+        return self._images / video_id, self._annotations / video_id
 
     def frames(self, video_id: str) -> dict[str, Path]:
         """Names and paths of the frames."""

@@ -47,6 +47,7 @@ class RefDavisLayout:
     Args:
         root (`Path`): The folder that holds `davis_text_annotations` or `meta_expressions`.
         split (`str`): `"val"` or `"train"`.
+        check_videos (`bool`): Whether to see now that all videos have their folders.
 
     Attributes:
         video_ids (`list[str]`): Sorted.
@@ -56,12 +57,12 @@ class RefDavisLayout:
         ValueError: If a list holds something else, or lacks a video.
     """
 
-    def __init__(self, root: Path, split: str):
+    def __init__(self, root: Path, split: str, check_videos: bool = True):
         if split not in _CONVERTED_SPLITS:
             raise ValueError(f"`split` must be one of {list(_CONVERTED_SPLITS)}, got {split!r}.")
         if (root / _TEXT_FOLDER).is_dir():
             self._source: DavisLayout | _ConvertedFolders = DavisLayout(
-                root, split, "480p", "Annotations_unsupervised"
+                root, split, "480p", "Annotations_unsupervised", check_videos
             )
             self.video_ids = self._source.video_ids
             self._expressions = _read_text_files(root / _TEXT_FOLDER, self.video_ids)
@@ -69,9 +70,13 @@ class RefDavisLayout:
             converted = _CONVERTED_SPLITS[split]
             self._expressions = _read_converted(root / "meta_expressions" / converted / "meta_expressions.json")
             self.video_ids = sorted(self._expressions)
-            self._source = _ConvertedFolders(root / converted, self.video_ids)
+            self._source = _ConvertedFolders(root / converted, self.video_ids if check_videos else [])
         else:
             require_folder(root / _TEXT_FOLDER, "the expressions of Ref-DAVIS, or a folder meta_expressions")
+
+    def folders(self, video_id: str) -> tuple[Path, Path]:
+        """Where the frames and the label maps of a video are."""
+        return self._source.folders(video_id)
 
     def frames(self, video_id: str) -> dict[str, Path]:
         """Names and paths of the frames."""
@@ -95,6 +100,9 @@ class _ConvertedFolders:
         for video_id in video_ids:
             require_folder(self._images / video_id, f"the frames of video {video_id!r}, which is listed")
             require_folder(self._annotations / video_id, f"the masks of video {video_id!r}, which is listed")
+
+    def folders(self, video_id: str) -> tuple[Path, Path]:
+        return self._images / video_id, self._annotations / video_id
 
     def frames(self, video_id: str) -> dict[str, Path]:
         return list_frames(self._images / video_id)

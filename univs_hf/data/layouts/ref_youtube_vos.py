@@ -50,25 +50,32 @@ class RefYouTubeVosLayout:
     Args:
         root (`Path`): The folder that holds `meta_expressions`.
         split (`str`): Name of a folder there.
+        check_videos (`bool`): Whether to see now that all videos have their folders.
 
     Attributes:
         videos (`dict[str, ReferredVideo]`): Videos by id, sorted.
+        expressions_file (`Path`): Their list.
 
     Raises:
         FileNotFoundError: If a folder or file is missing.
         ValueError: If a file is something else.
     """
 
-    def __init__(self, root: Path, split: str):
+    def __init__(self, root: Path, split: str, check_videos: bool = True):
         folder = require_folder(root / "meta_expressions", "the expressions of Ref-YouTube-VOS")
-        videos = read_expressions(folder / split / "meta_expressions.json")
+        self.expressions_file = folder / split / "meta_expressions.json"
+        videos = read_expressions(self.expressions_file)
         test = folder / "test" / "meta_expressions.json"
         hidden = read_expressions(test) if split == "valid" and test.is_file() else {}
         self.videos = {video_id: videos[video_id] for video_id in sorted(videos) if video_id not in hidden}
         self._images = require_folder(root / split / "JPEGImages", "frames, a folder per video")
         self._annotations = root / split / "Annotations"
-        for video_id in self.videos:
+        for video_id in self.videos if check_videos else ():
             require_folder(self._images / video_id, f"the frames of video {video_id!r}, which {folder / split} lists")
+
+    def folders(self, video_id: str) -> tuple[Path, Path]:
+        """Where the frames and, in `train`, the label maps of a video are."""
+        return self._images / video_id, self._annotations / video_id
 
     def frames(self, video_id: str) -> dict[str, Path]:
         """Names and paths of the frames that `meta_expressions.json` lists.

@@ -25,6 +25,7 @@ class VspwLayout:
     Args:
         root (`Path`): The dataset's folder.
         split (`str`, *optional*, defaults to `"val"`): `"train"`, `"val"`, `"test"` or the name of another list.
+        check_videos (`bool`, *optional*, defaults to `True`): Whether to see now that all videos have their folders.
 
     Attributes:
         videos (`list[str]`): Names, sorted.
@@ -33,12 +34,12 @@ class VspwLayout:
         FileNotFoundError: If the list, the folder of the data or that of a video does not exist.
     """
 
-    def __init__(self, root: Path, split: str = "val"):
+    def __init__(self, root: Path, split: str = "val", check_videos: bool = True):
         self.root = Path(root)
         self.data = find_path(self.root, "folder of videos", ["data"])
         self.list_file = find_path(self.root, f"list of split {split!r}", [f"{split}.txt", f"data/{split}.txt"])
         self.videos = sorted(set(read_lines(self.list_file, "names of videos")))
-        for video in self.videos:
+        for video in self.videos if check_videos else ():
             require_folder(self.data / video, f"a video of {self.list_file.name}")
         self._frame_names: dict[str, list[str]] = {}
 
@@ -46,6 +47,10 @@ class VspwLayout:
     def has_ground_truth(self) -> bool:
         """Whether all videos have label maps."""
         return bool(self.videos) and all((self.data / video / "mask").is_dir() for video in self.videos)
+
+    def folders(self, video: str) -> tuple[Path, Path]:
+        """Where the frames and the label maps of a video are; the test split has none of the latter."""
+        return self.data / video / "origin", self.data / video / "mask"
 
     def frame_names(self, video: str) -> list[str]:
         """Names of a video's frames without suffix, in order: those of its label maps, else those of its images."""

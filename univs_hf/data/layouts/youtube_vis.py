@@ -62,7 +62,7 @@ class YouTubeVisLayout:
         where = str(self.annotation_file)
         self.videos: dict[int, YouTubeVisVideo] = {}
         for record in field(content, "videos", where, list):
-            video = _read_video(record, where)
+            video = read_video(record, where)
             if video.video_id in self.videos:
                 raise ValueError(f"{where} has two videos with the id {video.video_id}.")
             self.videos[video.video_id] = video
@@ -108,18 +108,7 @@ class YouTubeVisLayout:
             FileNotFoundError: If there is no JSON file; the message names what was tried.
             ValueError: See above.
         """
-        root = Path(root)
-        if annotation_file is None:
-            annotation_file = find_path(root, f"annotations of split {split!r}", annotation_candidates(split))
-        else:
-            annotation_file = require_file(root / annotation_file, "videos and categories in the form of YouTube-VIS")
-        if image_folder is None:
-            names = _split_names(split)
-            folders = [f"{name}/JPEGImages" for name in names] + names + ["JPEGImages"]
-            image_folder = next((root / folder for folder in folders if (root / folder).is_dir()), root / folders[0])
-        else:
-            image_folder = require_folder(root / image_folder, "frames, a folder per video")
-        return cls(annotation_file, image_folder)
+        return cls(*find_split(Path(root), split, annotation_file, image_folder))
 
     @property
     def has_ground_truth(self) -> bool:
@@ -139,6 +128,23 @@ class YouTubeVisLayout:
         if self.image_folder is None:
             raise ValueError(f"`image_folder` must be given to read the frames of {self.annotation_file}.")
         return [require_file(self.image_folder / name, "a frame") for name in self.videos[video_id].file_names]
+
+
+def find_split(
+    root: Path, split: str, annotation_file: Path | None = None, image_folder: Path | None = None
+) -> tuple[Path, Path]:
+    """JSON file and folder of the frames of a split; arguments and errors are those of [`YouTubeVisLayout.find`]."""
+    if annotation_file is None:
+        annotation_file = find_path(root, f"annotations of split {split!r}", annotation_candidates(split))
+    else:
+        annotation_file = require_file(root / annotation_file, "videos and categories in the form of YouTube-VIS")
+    if image_folder is None:
+        names = _split_names(split)
+        folders = [f"{name}/JPEGImages" for name in names] + names + ["JPEGImages"]
+        image_folder = next((root / folder for folder in folders if (root / folder).is_dir()), root / folders[0])
+    else:
+        image_folder = require_folder(root / image_folder, "frames, a folder per video")
+    return annotation_file, image_folder
 
 
 def annotation_candidates(split: str, suffix: str = "") -> list[str]:
@@ -165,7 +171,16 @@ def _split_names(split: str) -> list[str]:
     return [split, _OTHER_NAMES[split]] if split in _OTHER_NAMES else [split]
 
 
-def _read_video(record: Any, where: str) -> YouTubeVisVideo:
+def read_video(record: Any, where: str) -> YouTubeVisVideo:
+    """A record of `videos`.
+
+    Args:
+        record: The record.
+        where (`str`): The file, for the message.
+
+    Raises:
+        ValueError: If a field is missing or of another kind, or fields contradict each other.
+    """
     video_id = field(record, "id", f"{where}: a video", int)
     where = f"{where}: video {video_id}"
     names = field(record, "file_names", where, list)

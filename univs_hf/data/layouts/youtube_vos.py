@@ -21,24 +21,31 @@ class YouTubeVosLayout:
     Args:
         root (`Path`): The folder that holds `train` and `valid`.
         split (`str`): Name of such a folder.
+        check_videos (`bool`): Whether to see now that all videos have their folders.
 
     Attributes:
         video_ids (`list[str]`): As `meta.json` lists them, sorted.
+        meta_file (`Path`): That file.
 
     Raises:
         FileNotFoundError: If a folder or `meta.json` is missing.
         ValueError: If `meta.json` is something else.
     """
 
-    def __init__(self, root: Path, split: str):
+    def __init__(self, root: Path, split: str, check_videos: bool = True):
         folder = require_folder(root / split, "a split of YouTube-VOS")
-        self._videos = read_meta(folder / "meta.json")
+        self.meta_file = folder / "meta.json"
+        self._videos = read_meta(self.meta_file)
         self._images = require_folder(folder / "JPEGImages", "frames, a folder per video")
         self._annotations = require_folder(folder / "Annotations", "palette PNGs, a folder per video")
         self.video_ids = sorted(self._videos)
-        for video_id in self.video_ids:
+        for video_id in self.video_ids if check_videos else ():
             require_folder(self._images / video_id, f"the frames of video {video_id!r}, which meta.json lists")
             require_folder(self._annotations / video_id, f"the masks of video {video_id!r}, which meta.json lists")
+
+    def folders(self, video_id: str) -> tuple[Path, Path]:
+        """Where the frames and the label maps of a video are."""
+        return self._images / video_id, self._annotations / video_id
 
     def frames(self, video_id: str) -> dict[str, Path]:
         """Names and paths of the frames."""
