@@ -207,6 +207,13 @@ def test_queries_on_left_out_objects_are_no_false_detections() -> None:
     assert logits.grad[0, 2].abs().sum() > 0
 
 
+class NoPromptTerms(UniVSCriterion):
+    """Prompt terms that are zero, so that what remains is the share of the learnable queries."""
+
+    def _prompt_terms(self, *arguments: object) -> dict[str, torch.Tensor]:
+        return {}
+
+
 @pytest.mark.parametrize("kind", ["visual", "category"])
 def test_learnable_terms_count_in_full_without_prompts(kind: str) -> None:
     """B10: with three objects and no prompt, the original halves every learnable term."""
@@ -215,12 +222,6 @@ def test_learnable_terms_count_in_full_without_prompts(kind: str) -> None:
     alone = run(learnable, targets, None, seeded(0)).terms
     none = prompts_of(kind, random_targets([0], 2), seeded(0))
     assert run(learnable, targets, none, seeded(0)).terms == alone
-
-    class NoPromptTerms(UniVSCriterion):
-        """Prompt terms that are zero, so that what remains is the learnable half."""
-
-        def _prompt_terms(self, *arguments: object) -> dict[str, torch.Tensor]:
-            return {}
 
     predictions, targets, prompts, draws = case(kind, [3], [0])
     halved = NoPromptTerms(small_loss_config())(predictions, NUM_LEARNABLE, targets, prompts, seeded(0)).terms
@@ -232,15 +233,12 @@ def test_a_clip_without_prompts_beside_one_with_prompts_counts_in_full() -> None
     predictions, targets, prompts, _ = case("visual", [2, 3], [0, 1])
     prompts = replace(prompts, rows=prompts.rows.clone(), valid=prompts.valid.clone(), visible=prompts.visible.clone())
     prompts.rows[0], prompts.valid[0], prompts.visible[0], prompts.ids[0] = -1, False, False, -1
-    share = torch.where(prompts.valid.any(1), 0.5, torch.ones(2))
-    assert share.tolist() == [1.0, 0.5]
-    with_prompts = run(predictions, targets, prompts, seeded(0, 1)).terms["loss_dice"]
-    first = replace_clip(predictions, targets, 0)
-    alone = run(*first, None, seeded(0)).terms["loss_dice"]
-    second_learnable = run(*replace_clip(predictions, targets, 1), None, seeded(1)).terms["loss_dice"]
-    # Sums over rows divided by the rows of the batch: 2 rows in full, 3 rows half learnable and half prompts.
-    rest = with_prompts - alone * 2 / 5 - 0.5 * second_learnable * 3 / 5
-    assert 0 < rest < 0.6
+    criterion = NoPromptTerms(small_loss_config())
+    both = criterion(predictions, NUM_LEARNABLE, targets, prompts, seeded(0, 1)).terms
+    first, second = (run(*replace_clip(predictions, targets, clip), None, seeded(clip)).terms for clip in range(2))
+    # Sums over the rows divided by those of the batch: two rows in full, three half, as prompts are the other half.
+    for name in ("loss_ce", "loss_mask", "loss_dice"):
+        torch.testing.assert_close(both[name], (2 * first[name] + 0.5 * 3 * second[name]) / 5)
 
 
 def replace_clip(
