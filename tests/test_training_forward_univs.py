@@ -149,6 +149,42 @@ def test_losses_are_finite_under_bf16_autocast(model: UniVSForVideoSegmentation)
         assert all(grad.isfinite().all() for grad in grads), task
 
 
+@pytest.mark.parametrize("max_training_objects", [2, 20])
+def test_prompts_have_the_text_of_the_expression_of_their_row(max_training_objects: int) -> None:
+    """Also when rows in between are dropped, as no frame shows them, or left out, as there are too many (B1)."""
+    model = new_model(max_training_objects=max_training_objects)
+    inputs = clips("refvos")
+    inputs["mask_labels"][0][0] = False
+    encoded, prompted = [], []
+    encode, decode = model.encode_text, model.decode_clip
+
+    def recording_texts(input_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        encoded.append(input_ids)
+        return encode(input_ids)
+
+    def recording_prompts(*args: Any, **kwargs: Any) -> object:
+        prompted.append(kwargs["prompts"])
+        return decode(*args, **kwargs)
+
+    model.encode_text, model.decode_clip = recording_texts, recording_prompts
+    with patch("univs_hf.training_forward_univs.UniVSCriterion.__call__", side_effect=InterruptedError) as criterion:
+        with pytest.raises(InterruptedError):
+            model(**inputs, generator=torch.Generator().manual_seed(0))
+    _, _, _, prompts, _ = criterion.call_args.args
+    assert prompts.valid.tolist() == [[True, True], [True, True]]
+    texts = encoded[0].unflatten(0, (2, 2))
+    expected = encode(encoded[0])[1].unflatten(0, (2, 2))
+    assert torch.equal(prompted[0].sentence_features, expected)
+    for clip, rows in enumerate(prompts.rows.tolist()):
+        for place, row in enumerate(rows):
+            given = next(
+                index
+                for index, mask in enumerate(inputs["mask_labels"][clip])
+                if torch.equal(mask, prompts.masks[row])
+            )
+            assert torch.equal(texts[clip, place], inputs["input_ids"][clip, given])
+
+
 def test_a_few_steps_lower_the_loss() -> None:
     model = new_model(max_training_objects=3)
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3)
