@@ -47,22 +47,9 @@ class BurstLayout:
         image_folder: Path | None = None,
     ):
         self.root = Path(root)
-        places = [
-            f"annotations/{split}/all_classes.json",
-            f"{split}/all_classes.json",
-            f"annotations/{split}/first_frame_annotations.json",
-            f"{split}/first_frame_annotations.json",
-        ]
-        if annotation_file is not None:
-            places = [str(annotation_file)]
-        self.annotation_file = find_path(self.root, f"annotations of split {split!r}", places)
-        folders = [f"frames/{split}", f"images/{split}", split]
-        if image_folder is None:
-            found = (self.root / folder for folder in folders if (self.root / folder).is_dir())
-            self.image_folder = next(found, self.root / folders[0])
-        else:
-            self.image_folder = require_folder(self.root / image_folder, "frames, folders <dataset>/<sequence>")
-
+        self.annotation_file, self.image_folder, self._categories_file = find_split(
+            self.root, split, annotation_file, image_folder
+        )
         content = read_records(self.annotation_file, "sequences in the form of BURST")
         self.split = content.get("split", split)
         self.has_ground_truth = self.annotation_file.name != "first_frame_annotations.json"
@@ -94,11 +81,9 @@ class BurstLayout:
 
     def _read_categories(self, content: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
         where, records = self.annotation_file, content.get("categories") or []
-        if not records:
-            for place in ("annotations/info/categories.json", "info/categories.json"):
-                if (self.root / place).is_file():
-                    where = self.root / place
-                    records = read_records(where, "categories", list)
+        if not records and self._categories_file is not None:
+            where = self._categories_file
+            records = read_records(where, "categories", list)
         return {
             number: record
             for number, record in sorted(
@@ -145,3 +130,28 @@ class BurstLayout:
             for track in frame:
                 first.setdefault(int(track), number)
         return first
+
+
+def find_split(
+    root: Path, split: str, annotation_file: Path | None = None, image_folder: Path | None = None
+) -> tuple[Path, Path, Path | None]:
+    """Where a split is: its JSON file, the folder of its frames, and the file of all categories, if there is one.
+
+    Arguments and errors are those of [`BurstLayout`].
+    """
+    places = [
+        f"annotations/{split}/all_classes.json",
+        f"{split}/all_classes.json",
+        f"annotations/{split}/first_frame_annotations.json",
+        f"{split}/first_frame_annotations.json",
+    ]
+    if annotation_file is not None:
+        places = [str(annotation_file)]
+    found = find_path(root, f"annotations of split {split!r}", places)
+    if image_folder is None:
+        folders = [f"frames/{split}", f"images/{split}", split]
+        folder = next((root / name for name in folders if (root / name).is_dir()), root / folders[0])
+    else:
+        folder = require_folder(root / image_folder, "frames, folders <dataset>/<sequence>")
+    categories = [root / name for name in ("annotations/info/categories.json", "info/categories.json")]
+    return found, folder, next(filter(Path.is_file, categories), None)

@@ -51,6 +51,7 @@ class RefDavisLayout:
 
     Attributes:
         video_ids (`list[str]`): Sorted.
+        expressions_source (`Path`): Folder or file that the expressions were read from.
 
     Raises:
         FileNotFoundError: If a folder or file is missing.
@@ -65,10 +66,12 @@ class RefDavisLayout:
                 root, split, "480p", "Annotations_unsupervised", check_videos
             )
             self.video_ids = self._source.video_ids
+            self.expressions_source = root / _TEXT_FOLDER
             self._expressions = _read_text_files(root / _TEXT_FOLDER, self.video_ids)
         elif (root / "meta_expressions").is_dir():
             converted = _CONVERTED_SPLITS[split]
-            self._expressions = _read_converted(root / "meta_expressions" / converted / "meta_expressions.json")
+            self.expressions_source = root / "meta_expressions" / converted / "meta_expressions.json"
+            self._expressions = _read_converted(self.expressions_source)
             self.video_ids = sorted(self._expressions)
             self._source = _ConvertedFolders(root / converted, self.video_ids if check_videos else [])
         else:

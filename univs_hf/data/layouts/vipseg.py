@@ -49,9 +49,7 @@ class VipSegLayout:
 
     def __init__(self, root: Path, split: str = "val", annotation_file: Path | None = None):
         self.root = Path(root)
-        json_name = f"panoptic_gt_VIPSeg_{split}.json"
-        places = [json_name, f"{split}.txt"] if annotation_file is None else [str(annotation_file)]
-        self.list_file = find_path(self.root, f"list of split {split!r}", places)
+        self.list_file = find_list(self.root, split, annotation_file)
         self.is_converted = self.list_file.suffix == ".json"
         self._images: dict[str, list[dict[str, Any]]] = {}
         self._segments: dict[str, list[list[dict[str, Any]]]] = {}
@@ -152,11 +150,33 @@ class VipSegLayout:
         for value, area in zip(*(array.tolist() for array in np.unique(ids, return_counts=True)), strict=True):
             if value == 0:
                 continue
-            category = (value if value < _FIRST_THING_VALUE else value // 100) - 1
+            category, _ = category_of_value(value)
             if category not in self.categories:
                 raise ValueError(f"{path} has the value {value}, which stands for none of the categories.")
             segments.append({"id": value, "category_id": category, "iscrowd": 0, "area": area})
         return ids, segments
+
+
+def find_list(root: Path, split: str, annotation_file: Path | None = None) -> Path:
+    """The JSON file of a split in the converted form, else its list of videos.
+
+    Raises:
+        FileNotFoundError: If there is neither.
+    """
+    places = [f"panoptic_gt_VIPSeg_{split}.json", f"{split}.txt"]
+    if annotation_file is not None:
+        places = [str(annotation_file)]
+    return find_path(root, f"list of split {split!r}", places)
+
+
+def category_of_value(value: int) -> tuple[int, bool]:
+    """What a value of the masks as downloaded stands for, void (0) excepted.
+
+    Returns:
+        The category from 0, which may be none of the 124, and whether the value tells an instance.
+    """
+    instance = value >= _FIRST_THING_VALUE
+    return (value // 100 if instance else value) - 1, instance
 
 
 def _read_categories(records: list[Any], where: str) -> dict[int, dict[str, Any]]:

@@ -64,11 +64,11 @@ def dataset_card(
         f"---\n{data.to_yaml()}\n---",
         f"# {facts.title}",
         facts.summary,
-        f"This is a conversion to rows of `univs_hf` ({__version__}); pictures are the original files. Downloaded "
-        f"from {facts.homepage}.",
+        f"This is a conversion to rows of `univs_hf` ({__version__}); pictures are the original files."
+        + (f" The original is at {facts.homepage}." if facts.homepage else ""),
         "## Content\n\n" + _count_table(splits),
         "## Use\n\n" + _usage(splits),
-        "## Sources\n\n" + "\n".join(f"- {paper}" for paper in facts.papers),
+        "## Sources\n\n" + "\n".join(f"- {paper}" for paper in facts.papers or ("Unknown.",)),
         "## Licence\n\n" + facts.licence_note,
         "## What is left out\n\n" + _left_out(splits),
     ]

@@ -24,6 +24,10 @@ from .video_rows import VideoFacts, VideoFrame, in_time_order, rows_of_video
 LABELLED = ("all", "some", "none")
 
 
+class UnknownCategoryError(LookupError):
+    """A value of a label map stands for a category that does not exist."""
+
+
 class LabelCode(ABC):
     """What the values of label maps mean; can be pickled."""
 
@@ -36,7 +40,7 @@ class LabelCode(ABC):
         """The object that an id stands for; None for what is nobody's.
 
         Raises:
-            LookupError: If there is no such object.
+            LookupError: If there is no such object, [`UnknownCategoryError`] if its category does not exist.
         """
 
 
@@ -172,10 +176,12 @@ class LabelMapVideo(SourceItem):
             if object_id not in entities and object_id not in unknown:
                 try:
                     entity = self.code.entity(object_id)
-                except LookupError:
+                except LookupError as error:
                     unknown.add(object_id)
-                    reason = f"shows {object_id}, which stands for no object of the video."
-                    log.damage(Damage("bad_annotation", str(path), reason, "object", f"video {self.key}"))
+                    known = not isinstance(error, UnknownCategoryError)
+                    reason = f"shows {object_id}, which stands for no {'object' if known else 'category'}."
+                    kind = "bad_annotation" if known else "unknown_category"
+                    log.damage(Damage(kind, str(path), reason, "object", f"video {self.key}"))
                     continue
                 if entity is None:
                     continue
