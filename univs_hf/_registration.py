@@ -3,16 +3,21 @@
 
 from transformers import (
     AutoConfig,
+    AutoFeatureExtractor,
     AutoImageProcessor,
     AutoModel,
     AutoModelForUniversalSegmentation,
     AutoProcessor,
+    AutoTokenizer,
+    AutoVideoProcessor,
 )
 from transformers.pipelines import PIPELINE_REGISTRY
+from transformers.utils import is_torchvision_available
 
 from .configuration_univs import UniVSConfig
 from .image_processing_univs import UniVSImageProcessor
 from .modeling_univs import UniVSForVideoSegmentation, UniVSModel
+from .packaged_checkpoints import accept_packaged_names
 from .pipeline_univs import PIPELINE_TASK, VideoSegmentationPipeline
 from .processing_univs import UniVSProcessor
 
@@ -30,6 +35,18 @@ def register() -> None:
         exist_ok=True,
     )
     AutoProcessor.register(UniVSConfig, UniVSProcessor, exist_ok=True)
+    accept_packaged_names(
+        AutoConfig,
+        AutoFeatureExtractor,
+        AutoImageProcessor,
+        AutoModel,
+        AutoModelForUniversalSegmentation,
+        AutoProcessor,
+        AutoTokenizer,
+    )
+    # Without torchvision the class only stands for what is missing.
+    if is_torchvision_available():
+        accept_packaged_names(AutoVideoProcessor)
     PIPELINE_REGISTRY.register_pipeline(
         PIPELINE_TASK, pipeline_class=VideoSegmentationPipeline, pt_model=AutoModelForUniversalSegmentation
     )

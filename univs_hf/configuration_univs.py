@@ -9,6 +9,8 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, CLIPTextConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from .packaged_checkpoints import PackagedCheckpointMixin
+
 _BACKBONE_STAGES = ["stage1", "stage2", "stage3", "stage4"]
 
 _RESNET50 = {"layer_type": "bottleneck", "depths": [3, 4, 6, 3], "out_features": _BACKBONE_STAGES}
@@ -92,7 +94,7 @@ QUERY_MODES = ("prompt", "learn", "prompt+learn")
 
 
 @strict
-class UniVSConfig(PreTrainedConfig):
+class UniVSConfig(PackagedCheckpointMixin, PreTrainedConfig):
     r"""
     Configuration of [`UniVSModel`] and [`UniVSForVideoSegmentation`] (UniVS, CVPR 2024). The defaults are those of the
     released ResNet-50 model; [`UniVSConfig.from_preset`] gives the four released backbones and

@@ -32,6 +32,7 @@ from .image_segmentation_univs import (
 )
 from .label_sets import LabelSet
 from .mask_resizing_univs import block_elements
+from .packaged_checkpoints import PackagedCheckpointMixin
 from .semantic_voting_univs import vote_for_classes
 
 _CHANNEL_COUNTS = (1, 3, 4)
@@ -159,7 +160,7 @@ def nearest_source_index(source: int, target: int) -> np.ndarray:
     return np.asarray(line.resize((target, 1), PIL.Image.Resampling.NEAREST))[0].astype(np.int64)
 
 
-class UniVSImageProcessor(PilBackend):
+class UniVSImageProcessor(PackagedCheckpointMixin, PilBackend):
     """Prepares video frames for UniVS and brings its masks back to the frames.
 
     Frames are resized with PIL's bilinear filter on 8-bit RGB, as the published models were trained and tested,

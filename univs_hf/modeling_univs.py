@@ -26,6 +26,7 @@ from transformers.utils import ModelOutput, logging
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_univs import TASK_PRESETS, UniVSConfig
+from .packaged_checkpoints import PackagedCheckpointMixin
 
 if TYPE_CHECKING:
     from .feature_extraction_univs import UniVSVideoFeatures
@@ -1434,7 +1435,7 @@ def _backbone_attn_implementation(config: UniVSConfig, attn_implementation: str)
     return attn_implementation if backbone_class._supports_attention_backend else "eager"
 
 
-class UniVSPreTrainedModel(PreTrainedModel):
+class UniVSPreTrainedModel(PackagedCheckpointMixin, PreTrainedModel):
     """Weight initialisation and loading of the UniVS models."""
 
     config: UniVSConfig

@@ -19,6 +19,7 @@ from transformers.utils import logging
 
 from .image_processing_univs import UniVSProcessedFrame, split_videos
 from .label_sets import LabelSet, available_label_sets, is_label_set, load_label_set
+from .packaged_checkpoints import PackagedCheckpointMixin
 from .rle import encode_mask
 from .text_prompts import (
     DEFAULT_MAX_LENGTH,
@@ -56,7 +57,7 @@ class _VisualPrompts:
         return len(self.masks) + len(self.boxes) + len(self.points)
 
 
-class UniVSProcessor(ProcessorMixin):
+class UniVSProcessor(PackagedCheckpointMixin, ProcessorMixin):
     r"""Turns frames and prompts into the input of [`UniVSForVideoSegmentation`], and its output into masks.
 
     Args:
