@@ -32,7 +32,7 @@ from .ema import WeightAverage
 from .evaluation import EvaluationHook, ShapesEvaluation
 from .freezing import set_trainable_parameters, training_mode
 from .model_inputs import ModelInputs, give_only_loss, shown_terms
-from .model_start import FINAL_MODEL, load_model, load_processor, load_start
+from .model_start import FINAL_MODEL, align_memory, load_model, load_processor, load_start
 from .optimizer import make_optimizer, set_learning_rate
 from .processes import make_accelerator, rename_into_place
 from .run_log import RunLog
@@ -162,6 +162,7 @@ class _Run:
             # The start may be gone by now; weights follow with the rest of the state.
             model = load_model(self.resumed_from / "model", config)
             self.processor = load_processor(None, self.resumed_from / "model")
+        align_memory(model)
         set_trainable_parameters(model, config.model)
         if config.model.gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -244,7 +245,11 @@ class _Run:
             torch.manual_seed(step_seed(config.seed, number, accelerator.process_index, 0))
             with accelerator.accumulate(self.model):
                 arguments = self.inputs(batch, step_seed(config.seed, number, rank, 1))
-                output = self.model(**arguments)
+                try:
+                    output = self.model(**arguments)
+                except Exception:
+                    logger.error("Step %d failed in the forward pass of the clips %s", self.step + 1, keys)
+                    raise
                 accelerator.backward(output.loss)
             losses.append({"loss": output.loss.detach(), **shown_terms(output.loss_dict)})
             self.figures.add(losses[-1], len(batch.clips), batches.waited)

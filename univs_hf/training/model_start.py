@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 
 from ..configuration_univs import UniVSConfig
 from ..convert_mask2former import convert_mask2former
@@ -47,6 +48,17 @@ def load_model(folder: Path, config: TrainingConfig) -> UniVSForVideoSegmentatio
     model_config = UniVSConfig.from_pretrained(folder)
     values = {key: value for key, value in model_config.to_dict().items() if key != "model_type"}
     return UniVSForVideoSegmentation.from_pretrained(folder, config=_change(values, config), dtype=torch.float32)
+
+
+@torch.no_grad()
+def align_memory(model: nn.Module) -> None:
+    """Moves all parameters and buffers to memory of their own.
+
+    Weights of a file lie where the file has them. Sums over weights that begin at another place in a vector register
+    are rounded otherwise, so a run that goes on would differ in the last bits from one that was not interrupted.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone(memory_format=torch.preserve_format)
 
 
 def find_start(start: str) -> Path:

@@ -37,7 +37,7 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
         project_config=ProjectConfiguration(str(output_dir), logging_dir=str(output_dir / "logs")),
         kwargs_handlers=[
             # A batch with text prompts does not touch what visual ones need, nor the other way round.
-            DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False),
+            DistributedDataParallelKwargs(find_unused_parameters=True),
             InitProcessGroupKwargs(timeout=_PATIENCE),
         ],
     )
@@ -45,7 +45,8 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
     if accelerator.num_processes != launched:
         raise ValueError(
             f"{launched} processes were launched, but accelerate knows of {accelerator.num_processes} on the device "
-            f"{accelerator.device}. On CPUs launch with `accelerate launch --cpu --num_processes {launched}`."
+            f"{accelerator.device}. On CPUs set ACCELERATE_USE_CPU=true and launch with `torchrun --nproc_per_node "
+            f"{launched}`."
         )
     known = {getattr(tracker, "value", str(tracker)) for tracker in accelerator.log_with}
     missing = sorted(set(config.tracking.trackers) - known - {"all"})

@@ -143,7 +143,7 @@ class RunState:
             sampler.load_state_dict({**state, "step": facts["step"] * accumulation}, strict=strict)
         except ValueError as error:
             raise ValueError(f"{folder}: {error} Set `checkpoint.strict` to false to go on nevertheless.") from error
-        for change in sorted(_differences(facts["config"], config_to_dict(self.config))):
+        for change in sorted(_differences(facts["config"], json.loads(json.dumps(config_to_dict(self.config))))):
             logger.warning("The run goes on with another %s", change)
         self.accelerator.load_state(str(folder / "state"))
         if average is not None:
