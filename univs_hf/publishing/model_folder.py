@@ -7,6 +7,7 @@ directory -> load, check every tensor -> VideoSegmentationPipeline.save_pretrain
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 CODE_LICENCE_FILE = "LICENSE.univs-hf"
 # Files of the model's own folder that go along: the terms of its weights.
 _LICENCE_FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "NOTICE.txt")
-# Weights of an earlier upload that was cut into another number of shards.
-_REPLACED = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
+# Weights, and those of an earlier upload that was cut into another number of shards.
+_WEIGHTS_FILE, _INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
+_REPLACED = (_WEIGHTS_FILE, "model-*.safetensors", _INDEX_FILE)
 
 
 @contextmanager
@@ -75,6 +77,8 @@ def planned_model_upload(
     with tempfile.TemporaryDirectory(prefix="univs-push-") as scratch:
         folder = Path(scratch)
         write_model_folder(model, processor, folder, text)
+        del model
+        _take_weights(directory, folder)
         for name in _LICENCE_FILES:
             if (directory / name).is_file():
                 shutil.copyfile(directory / name, folder / name)
@@ -106,7 +110,7 @@ def check_model_directory(directory: Path) -> None:
         raise ValueError(f"{config} cannot be read: {error}") from error
     if model_type != "univs":
         raise ValueError(f"{directory} holds a model of type {model_type!r}, and not 'univs'.")
-    if not any((directory / name).is_file() for name in ("model.safetensors", "model.safetensors.index.json")):
+    if not any((directory / name).is_file() for name in (_WEIGHTS_FILE, _INDEX_FILE)):
         raise ValueError(f"{directory} holds no weights in safetensors: save the model with `save_pretrained` first.")
     for name in ("processor_config.json", "tokenizer.json"):
         if not (directory / name).is_file():
@@ -230,6 +234,29 @@ def code_licence() -> str:
         if path.is_file():
             return path.read_text(encoding="utf-8")
     raise ValueError("The licence of univs-hf, which goes along with its code, was not found: install the package.")
+
+
+def _take_weights(directory: Path, folder: Path) -> None:
+    """Puts the files of weights in place of those that were written anew.
+
+    The model keeps some modules in single precision when it is loaded, so that a checkpoint in half precision would
+    come out larger than it was.
+    """
+    for pattern in _REPLACED:
+        for path in folder.glob(pattern):
+            path.unlink()
+    index = directory / _INDEX_FILE
+    names = [_WEIGHTS_FILE]
+    if not (directory / _WEIGHTS_FILE).is_file():
+        names = [_INDEX_FILE, *sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))]
+    for name in names:
+        if Path(name).name != name:
+            raise ValueError(f"{index} names the file {name!r}, which is not in the folder.")
+        try:
+            os.link((directory / name).resolve(), folder / name)
+        except OSError:
+            # On another disk, or where there are no links.
+            shutil.copyfile(directory / name, folder / name)
 
 
 def _files(folder: Path) -> Iterator[Path]:

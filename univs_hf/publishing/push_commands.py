@@ -182,9 +182,9 @@ def _facts(args: argparse.Namespace) -> CardFacts | None:
             raise ValueError(f"--{next(iter(own)).replace('_', '-')} belongs to --card {OWN_CARD}.")
         return None if args.card is None else card_facts(args.card)
     if "licence" not in own:
-        raise ValueError(
-            f"--card {OWN_CARD} needs --licence, the licence of the weights, such as apache-2.0 or other."
-        )
+        raise ValueError(f"--card {OWN_CARD} needs --licence, that of the weights, such as apache-2.0 or other.")
+    if own["licence"] == "other" and not {"licence_name", "licence_link"} <= own.keys():
+        raise ValueError("--licence other needs --licence-name and --licence-link.")
     from .model_folder import facts_of_own_model
 
     return facts_of_own_model(args.directory, **own)
