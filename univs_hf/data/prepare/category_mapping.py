@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -149,4 +150,4 @@ def _is_thing(record: Mapping[str, Any], known: bool | None) -> bool:
 
 def _plain(name: Any) -> str:
     """A name without differences of spelling; of a list of synonyms, the first."""
-    return " ".join(str(name).split(",")[0].replace("_", " ").lower().split())
+    return " ".join(re.split(r"[\s_-]+", str(name).split(",")[0].strip().lower()))
