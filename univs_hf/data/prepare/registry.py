@@ -26,7 +26,14 @@ CONVERTERS: dict[str, tuple[str, str, str]] = {
     "mose": ("mose", "MoseConverter", "MOSE"),
     "burst": ("burst", "BurstConverter", "BURST on frames of TAO"),
     "viposeg": ("viposeg", "VipoSegConverter", "VIPOSeg"),
+    "coco_panoptic": ("coco_panoptic", "CocoPanopticConverter", "COCO panoptic 2017"),
+    "lvis": ("lvis", "LvisConverter", "LVIS v1"),
+    "refcoco": ("refcoco", "RefCocoConverter", "RefCOCO, RefCOCO+ and RefCOCOg, a row per picture"),
+    "sa_1b": ("sa_1b", "Sa1bConverter", "SA-1B or a part of it"),
+    "entityseg_panoptic": ("entityseg", "EntitySegConverter", "EntitySeg with 644 categories"),
+    "ade20k_panoptic": ("ade20k", "Ade20kConverter", "ADE20K panoptic"),
     "mask_folder": ("mask_folder", "MaskFolderConverter", "your own folders of frames and palette PNGs"),
+    "coco_video": ("coco_video", "CocoVideoConverter", "your own videos or pictures with a COCO-video JSON"),
 }
 
 
