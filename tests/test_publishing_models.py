@@ -2,6 +2,7 @@
 """`univs push-model`: what is uploaded, the dry run, and what is refused before anything is uploaded."""
 
 import argparse
+import ast
 import hashlib
 import inspect
 import json
@@ -24,6 +25,7 @@ from test_model_cards import scores_file
 from tiny_processor import tiny_processor
 from transformers import pipeline
 
+from univs_hf import packaged_checkpoints
 from univs_hf.publishing import push_commands, upload_plan
 from univs_hf.publishing.model_folder import planned_model_upload
 from univs_hf.publishing.push_commands import add_push_model_parser
@@ -104,6 +106,22 @@ def test_what_is_uploaded(saved: Path, hub: FakeHub) -> None:
     folders = (str(saved).encode(), b"univs-push-")
     assert not [name for name, content in files.items() for folder in folders if folder in content]
     ModelCard(files["README.md"].decode())
+
+
+def test_card_names_what_the_code_imports(saved: Path, hub: FakeHub) -> None:
+    push(saved, "me/model", *OWN)
+    files = hub.repos["model", "me/model"].files
+    imported = set()
+    for name in (name for name in files if name.endswith(".py")):
+        for node in ast.walk(ast.parse(files[name])):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add(node.module.split(".")[0])
+    (line,) = re.findall(r"`pip install (.+)`", files["README.md"].decode())
+    named = {re.match(r"\w+", word.strip('"'))[0].replace("pillow", "PIL") for word in line.split()}
+    # transformers brings these.
+    assert imported - set(sys.stdlib_module_names) - {"numpy", "huggingface_hub", "tokenizers"} == named
 
 
 def test_weights_are_the_same_bytes(saved: Path, hub: FakeHub, tmp_path: Path) -> None:
@@ -327,6 +345,16 @@ def test_models_that_are_not_whole(damage, message: str, copied: Path, hub: Fake
 def test_folder_that_is_not_there(tmp_path: Path, hub: FakeHub) -> None:
     with pytest.raises(ValueError, match="DIR must be a folder"):
         push(tmp_path / "absent", "me/x", *OWN)
+
+
+def test_packaged_model_has_a_name(saved: Path, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packaged_checkpoints, "CHECKPOINTS_FOLDER", tmp_path)
+    monkeypatch.chdir(tmp_path.parent)
+    (tmp_path / "univs-tiny-shapes").symlink_to(saved, target_is_directory=True)
+    push("univs-tiny-shapes", "me/tiny", "--card", "tiny-shapes")
+    card = ModelCard(hub.repos["model", "me/tiny"].files["README.md"].decode())
+    assert card.data.license == "apache-2.0"
+    assert 'model="me/tiny", trust_remote_code=True' in card.text
 
 
 def test_parsers_need_no_torch(project_root: Path) -> None:

@@ -138,15 +138,17 @@ def check_dataset_card(text: str, report: dict[str, Any]) -> None:
         ValueError: If not; the message says what is missing.
     """
     card = check_card(text, "dataset")
-    for section in _SECTIONS:
-        found = re.search(rf"^## {section}\n+(.+?)(?=^## |\Z)", card.text, re.MULTILINE | re.DOTALL)
-        if found is None or not found[1].strip():
-            raise ValueError(f"The card has no section {section!r} with content.")
-        if section == "Content":
-            for split in report["splits"]:
-                cells = [cell.strip() for line in found[1].splitlines() for cell in line.split("|")]
-                if split["split"] not in cells or str(split["counts"]["rows"]) not in cells:
-                    raise ValueError(f"The card's section 'Content' does not have the counts of {split['split']!r}.")
+    sections = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", card.text, re.MULTILINE | re.DOTALL))
+    for name in _SECTIONS:
+        if not sections.get(name, "").strip():
+            raise ValueError(f"The card has no section {name!r} with content.")
+    counts = _row_counts(sections["Content"])
+    for split in report["splits"]:
+        name, rows = split["split"], split["counts"]["rows"]
+        if counts.get(name) != str(rows):
+            raise ValueError(
+                f"The card's section 'Content' must count {rows} rows of {name!r}, it has {counts.get(name, 'none')}."
+            )
     patterns = [
         files["path"] for config in card.data.to_dict().get("configs") or [] for files in config.get("data_files", [])
     ]
@@ -154,6 +156,15 @@ def check_dataset_card(text: str, report: dict[str, Any]) -> None:
         for name in split["files"]:
             if not any(fnmatchcase(name, pattern) for pattern in patterns):
                 raise ValueError(f"The header of the card leads to no {name}: `configs` has {patterns}.")
+
+
+def _row_counts(section: str) -> dict[str, str]:
+    """Split -> what the table of counts has in the column `rows`."""
+    table = [[cell.strip() for cell in line.split("|")] for line in section.splitlines() if line.startswith("|")]
+    if not table or not {"split", "rows"} <= set(table[0]):
+        return {}
+    split, rows = table[0].index("split"), table[0].index("rows")
+    return {line[split]: line[rows] for line in table[1:] if len(line) == len(table[0])}
 
 
 def _read_report(path: Path) -> dict[str, Any]:

@@ -71,6 +71,7 @@ def render_model_card(
         raise ValueError("Cards are rendered with jinja2: pip install 'univs-hf[eval]'.") from error
 
     model = repo_id or facts.model or "DIR"
+    packaged = model == facts.model
     name = (repo_id or facts.model or f"univs-{facts.key}").split("/")[-1]
     own = measured_figures(facts, measured)
     environment = jinja2.Environment(
@@ -90,6 +91,8 @@ def render_model_card(
         measured_notes=[_circumstances(scores) for scores in measured],
         goals=_goals(facts),
         model=model,
+        packaged=packaged,
+        trust="" if packaged else ", trust_remote_code=True",
         categories="[" + ", ".join(f'"{category}"' for category in facts.categories) + "]",
         version=version,
     )

@@ -36,7 +36,9 @@ examples:
       --scores davis/scores.json --private
 """,
     )
-    parser.add_argument("directory", type=Path, metavar="DIR", help="what save_pretrained or univs convert wrote")
+    parser.add_argument(
+        "directory", type=Path, metavar="DIR", help="what save_pretrained or univs convert wrote, or univs-tiny-shapes"
+    )
     _add_repository(parser)
     card = parser.add_argument_group("card")
     which = card.add_mutually_exclusive_group(required=True)
@@ -116,9 +118,11 @@ def run_push_model(args: argparse.Namespace) -> int:
         ValueError, OSError: If an argument, the model, the card or the hub does not allow it; see
             [`planned_model_upload`] and [`upload`].
     """
+    from ..packaged_checkpoints import resolve_checkpoint
     from .measured_scores import read_scores
     from .model_folder import planned_model_upload
 
+    args.directory = Path(resolve_checkpoint(str(args.directory)))
     _check_upload(args)
     card_text = None
     if args.card_file is not None:
