@@ -11,10 +11,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+import transformers.pipelines
+
 PACKAGED_CHECKPOINTS = ("univs-tiny-shapes",)
 """Names of the checkpoints."""
 
 CHECKPOINTS_FOLDER = Path(__file__).parent / "checkpoints"
+_MARK = "_takes_packaged_names"
 
 
 def checkpoint_path(name: str) -> Path:
@@ -59,24 +62,27 @@ class PackagedCheckpointMixin:
 
 
 def accept_packaged_names(*auto_classes: type) -> None:
-    """Lets `from_pretrained` of Auto classes, and so `pipeline`, take the names of packaged checkpoints.
+    """Lets `from_pretrained` of Auto classes and `pipeline` take the names of packaged checkpoints.
 
     They look for files before they know which class will load them, so there is no hook of our own classes that a
-    name would pass first. Every other name goes through unchanged; doing it again changes nothing.
+    name would pass first. Everything else goes through unchanged; doing it again changes nothing.
     """
     for auto_class in auto_classes:
         original = auto_class.from_pretrained.__func__
-        if not getattr(original, "_takes_packaged_names", False):
+        if not hasattr(original, _MARK):
             auto_class.from_pretrained = classmethod(_resolve_first(original))
+    # `pipeline` asks the hub about its model by itself, too.
+    if not hasattr(transformers.pipelines.pipeline, _MARK):
+        transformers.pipeline = transformers.pipelines.pipeline = _resolve_first(transformers.pipelines.pipeline)
 
 
-def _resolve_first(original: Any) -> Any:
-    @functools.wraps(original)
-    def from_pretrained(cls: type, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
-        return original(cls, resolve_checkpoint(pretrained_model_name_or_path), *args, **kwargs)
+def _resolve_first(function: Any) -> Any:
+    @functools.wraps(function)
+    def resolved(*args: Any, **kwargs: Any) -> Any:
+        return function(*map(resolve_checkpoint, args), **{name: resolve_checkpoint(kwargs[name]) for name in kwargs})
 
-    from_pretrained._takes_packaged_names = True
-    return from_pretrained
+    setattr(resolved, _MARK, True)
+    return resolved
 
 
 __all__ = [

@@ -31,6 +31,7 @@ from .clip_engine_univs import check_task
 from .inference_univs import STREAM_SETTINGS, UniVSInferenceSession
 from .label_sets import LabelSet, available_label_sets, load_label_set
 from .modeling_univs import UniVSForVideoSegmentation
+from .packaged_checkpoints import resolve_checkpoint
 from .processing_univs import UniVSProcessor
 from .results_io import ResultsWriter, decode_result, encode_result
 from .run_folder import RunFolder
@@ -545,7 +546,7 @@ def load_model(
     """Loads a model and its processor.
 
     Args:
-        name (`str`): Directory that `save_pretrained` wrote, or hub id.
+        name (`str`): Directory that `save_pretrained` wrote, name of a packaged checkpoint, or hub id.
         device (`str`, *optional*): Where to put the model; by default a GPU if there is one.
         dtype (`str`, *optional*, defaults to `"float32"`): Number format, one of `DTYPES`.
 
@@ -553,6 +554,7 @@ def load_model(
         ValueError: If the device does not exist here, or the directory holds another kind of model.
         OSError: If there is no such directory or model.
     """
+    name = resolve_checkpoint(name)
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:

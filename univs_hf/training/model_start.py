@@ -16,6 +16,7 @@ from torch import nn
 from ..configuration_univs import UniVSConfig
 from ..convert_mask2former import convert_mask2former
 from ..modeling_univs import UniVSForVideoSegmentation
+from ..packaged_checkpoints import resolve_checkpoint
 from ..processing_univs import UniVSProcessor
 from .config import TrainingConfig
 from .model_inputs import training_fields
@@ -67,7 +68,7 @@ def find_start(start: str) -> Path:
     Raises:
         ValueError: If there is none.
     """
-    folder = Path(start)
+    folder = Path(resolve_checkpoint(start))
     for candidate in (folder, folder / FINAL_MODEL):
         if (candidate / "config.json").is_file():
             return candidate

@@ -97,8 +97,8 @@ def _score_part(
     loaded = UniVSForVideoSegmentation.from_pretrained(model, dtype=torch.float32)
     processor = UniVSProcessor.from_pretrained(model)
     scores = ShapesScores(tasks, settings)
-    for scores, _, _ in score_videos(loaded, processor, (videos[number] for number in numbers), tasks, settings):
-        pass
+    for so_far, _, _ in score_videos(loaded, processor, (videos[number] for number in numbers), tasks, settings):
+        scores = so_far
     return scores
 
 
@@ -119,9 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--num-frames", type=int, default=24, metavar="N", help="of a video; default: %(default)s")
     parser.add_argument("--tasks", nargs="+", choices=EVALUATION_TASKS, default=EVALUATION_TASKS, metavar="TASK")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="default: %(default)s")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="inference setting; repeatable"
-    )
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="setting; repeatable")
     parser.add_argument("--out", type=Path, metavar="JSON", help="file to write")
     options = parser.parse_args(arguments)
     started = time.monotonic()
