@@ -27,7 +27,10 @@ class WeightAverage:
     def __init__(self, model: nn.Module, config: EmaConfig):
         self.config = config
         self.num_updates = 0
-        self._parameters = {name: value for name, value in model.named_parameters() if value.requires_grad}
+        # DDP puts its own name before all others; a run may go on with another number of processes.
+        self._parameters = {
+            name.removeprefix("module."): value for name, value in model.named_parameters() if value.requires_grad
+        }
         self._average = {name: value.detach().clone() for name, value in self._parameters.items()}
 
     @torch.no_grad()

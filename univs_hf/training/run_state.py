@@ -150,7 +150,7 @@ class RunState:
             path = folder / "state" / self._average_file()
             if not path.is_file():
                 raise ValueError(f"{folder} holds no average of the weights: go on with `ema.enabled` false.")
-            average.load_state_dict(torch.load(path, map_location=self.accelerator.device, weights_only=True))
+            average.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         return int(facts["step"])
 
     @property
