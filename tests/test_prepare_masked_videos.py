@@ -337,7 +337,7 @@ def test_own_folders_with_objects_and_expressions(tmp_path):
         }
     }
     (source / "train" / "objects.json").write_text(json.dumps(objects))
-    options = {"dataset": "my_boxes", "category_set": "ytvis21", "void": -1}
+    options = {"name": "my_boxes", "category_set": "ytvis21", "void": -1}
     conversion = prepare("mask_folder", source, tmp_path / "out", ["train", "test"], options=options)
     assert [(d.kind, d.where) for d in conversion.splits[0].log.damages] == [
         ("unknown_category", "video a, object 255"),
@@ -377,7 +377,7 @@ def test_own_folders_with_lists_and_few_masks(tmp_path):
     ("options", "message"),
     [
         ({"labelled": "none"}, "`labelled`"),
-        ({"dataset": " "}, "`dataset`"),
+        ({"name": "my boxes"}, "`name`"),
         ({"category_set": "pokemon"}, "`category_set`"),
         ({"images": "nowhere"}, "nowhere"),
     ],

@@ -53,8 +53,7 @@ class DatasetFacts:
         title: Full name.
         summary: What it is, a sentence or two.
         homepage: Where it is downloaded; empty for anybody's own data.
-        licence: Id of a licence as the hub names them (`"cc-by-4.0"`, ..., `"unknown"`), or `"other"`, which needs a
-            homepage or `licence_link`.
+        licence: Id of a licence as the hub names them (`"cc-by-4.0"`, ..., `"unknown"`), or `"other"`.
         licence_note: The terms in words: what the authors allow, and that frames have terms of their own.
         papers: Titles with year and venue, of all sources.
         licence_link: Where the terms stand, if they do not have an id.

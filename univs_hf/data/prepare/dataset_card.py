@@ -42,7 +42,8 @@ def dataset_card(
     """
     facts = converter.facts
     rows = sum(split.counts.rows for split in splits)
-    other = {"license_name": f"{converter.name}-terms", "license_link": facts.licence_link or facts.homepage}
+    link = facts.licence_link or facts.homepage
+    other = {"license_name": f"{converter.name}-terms", **({"license_link": link} if link else {})}
     data = DatasetCardData(
         pretty_name=facts.title,
         license=facts.licence,
@@ -73,7 +74,7 @@ def dataset_card(
         "## What is left out\n\n" + _left_out(splits),
     ]
     if options:
-        sections.append("## How it was made\n\n" + _command(converter.name, options))
+        sections.append("## How it was made\n\n" + _command(type(converter).name, options))
     return "\n\n".join(sections) + "\n"
 
 

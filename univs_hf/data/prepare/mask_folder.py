@@ -11,6 +11,7 @@ Or each split has a folder of its own, SRC/<split>/<images> and so on.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -31,6 +32,7 @@ _OBJECTS_FILE = "objects.json"
 _IMAGE_FOLDERS = ("JPEGImages", "images", "frames")
 _MASK_FOLDERS = ("Annotations", "masks")
 _LABELLED = ("all", "some")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 class MaskFolderConverter(DatasetConverter):
@@ -42,7 +44,7 @@ class MaskFolderConverter(DatasetConverter):
     Args:
         images, masks (`str`, *optional*): Folders, absolute or below the split's; by default the first that exists of
             `JPEGImages`, `images`, `frames`, and of `Annotations`, `masks`.
-        dataset (`str`, *optional*, defaults to `"mask_folder"`): Id for the rows.
+        name (`str`, *optional*, defaults to `"mask_folder"`): Id of the dataset.
         labelled (`str`, *optional*, defaults to `"all"`): `"some"` if not all frames have masks, such as the first
             alone; such rows supervise nothing.
         void (`int`, *optional*, defaults to 255): Value of pixels that are left open; -1 for none.
@@ -62,7 +64,7 @@ class MaskFolderConverter(DatasetConverter):
     options = (
         Option("images", "folder of frames (default: the first of JPEGImages, images, frames)"),
         Option("masks", "folder of palette PNGs (default: the first of Annotations, masks)"),
-        Option("dataset", "id of the dataset for the rows", "mask_folder"),
+        Option("name", "id of the dataset", "mask_folder"),
         Option("labelled", "whether all frames have masks or some", "all", _LABELLED),
         Option("void", "value of pixels that are left open, -1 for none", VOID, None, int),
         Option("category_set", "label set in which the categories of objects.json are"),
@@ -73,7 +75,7 @@ class MaskFolderConverter(DatasetConverter):
         root: Path,
         images: str | None = None,
         masks: str | None = None,
-        dataset: str = "mask_folder",
+        name: str = "mask_folder",
         labelled: str = "all",
         void: int = VOID,
         category_set: str | None = None,
@@ -81,11 +83,11 @@ class MaskFolderConverter(DatasetConverter):
         super().__init__(root)
         if labelled not in _LABELLED:
             raise ValueError(f"`labelled` must be one of {_LABELLED}, got {labelled!r}.")
-        if not dataset.strip():
-            raise ValueError("`dataset` must not be empty.")
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"`name` must consist of letters, digits, `_`, `.` and `-`, got {name!r}.")
         if category_set is not None and not is_label_set(category_set):
             raise ValueError(f"`category_set` must be a label set of the package, got {category_set!r}.")
-        self.images, self.masks, self.dataset, self.labelled = images, masks, dataset, labelled
+        self.name, self.images, self.masks, self.labelled = name, images, masks, labelled
         self.void, self.category_set = None if void < 0 else void, category_set or ""
 
     def items(self, split: str, log: ConversionLog) -> Iterator[LabelMapVideo]:
@@ -101,7 +103,7 @@ class MaskFolderConverter(DatasetConverter):
             tasks = ("sot", *(("detection",) if self.category_set else ()), *(("grounding",) if expressions else ()))
             yield LabelMapVideo(
                 VideoFacts(
-                    self.dataset,
+                    self.name,
                     split,
                     video,
                     tasks if self.labelled == "all" else (),
