@@ -13,13 +13,15 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import numpy as np
 import pytest
 import torch
 from decisive_model import decisive_model
 from fake_hub import FakeHub
-from huggingface_hub import ModelCard, RepoCard
+from huggingface_hub import HfApi, ModelCard, RepoCard
+from huggingface_hub.errors import HTTPError
 from safetensors.torch import load_file, save_file
 from test_model_cards import scores_file
 from tiny_processor import tiny_processor
@@ -57,6 +59,17 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> FakeHub:
     return hub
 
 
+@pytest.fixture(scope="module")
+def uploaded(saved: Path) -> dict[str, bytes]:
+    """What the hub has after a push: path -> content."""
+    hub = FakeHub()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(push_commands, "hub_api", lambda: hub)
+        patch.setattr(RepoCard, "validate", lambda card, repo_type=None: None)
+        push(saved, "me/model", *OWN)
+    return hub.repos["model", "me/model"].files
+
+
 def push(*arguments: object) -> int:
     parser = argparse.ArgumentParser()
     add_push_model_parser(parser.add_subparsers())
@@ -72,7 +85,7 @@ def listed_files(output: str) -> dict[str, tuple[int, str]]:
 def test_dry_run_tells_exactly_what_is_uploaded(
     saved: Path, hub: FakeHub, capsys: pytest.CaptureFixture, tmp_path: Path
 ) -> None:
-    options = (saved, "me/model", *OWN, "--scores", scores_file(tmp_path / "scores.json"), "--private")
+    options = (saved, "me/model", *OWN, "--scores", scores_file(tmp_path / "scores.json"))
     assert push(*options, "--dry-run") == 0
     output = capsys.readouterr().out
     assert hub.calls == [], "a dry run contacts nobody"
@@ -92,9 +105,8 @@ def test_dry_run_tells_exactly_what_is_uploaded(
     assert '"me/model", trust_remote_code=True' in card
 
 
-def test_what_is_uploaded(saved: Path, hub: FakeHub) -> None:
-    push(saved, "me/model", *OWN)
-    files = hub.repos["model", "me/model"].files
+def test_what_is_uploaded(saved: Path, uploaded: dict[str, bytes]) -> None:
+    files = uploaded
     names = {"README.md", "LICENSE.univs-hf", "config.json", "model.safetensors", "processor_config.json"}
     assert names | {"tokenizer.json", "pipeline_univs.py", "modeling_univs.py", "processing_univs.py"} <= set(files)
     assert not [name for name in files if name.endswith((".bin", ".pt", ".pyc")) or "/" in name]
@@ -108,25 +120,22 @@ def test_what_is_uploaded(saved: Path, hub: FakeHub) -> None:
     ModelCard(files["README.md"].decode())
 
 
-def test_card_names_what_the_code_imports(saved: Path, hub: FakeHub) -> None:
-    push(saved, "me/model", *OWN)
-    files = hub.repos["model", "me/model"].files
+def test_card_names_what_the_code_imports(uploaded: dict[str, bytes]) -> None:
     imported = set()
-    for name in (name for name in files if name.endswith(".py")):
-        for node in ast.walk(ast.parse(files[name])):
+    for name in (name for name in uploaded if name.endswith(".py")):
+        for node in ast.walk(ast.parse(uploaded[name])):
             if isinstance(node, ast.Import):
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 imported.add(node.module.split(".")[0])
-    (line,) = re.findall(r"`pip install (.+)`", files["README.md"].decode())
+    (line,) = re.findall(r"`pip install (.+)`", uploaded["README.md"].decode())
     named = {re.match(r"\w+", word.strip('"'))[0].replace("pillow", "PIL") for word in line.split()}
     # transformers brings these.
     assert imported - set(sys.stdlib_module_names) - {"numpy", "huggingface_hub", "tokenizers"} == named
 
 
-def test_weights_are_the_same_bytes(saved: Path, hub: FakeHub, tmp_path: Path) -> None:
-    push(saved, "me/model", *OWN)
-    assert hub.repos["model", "me/model"].files["model.safetensors"] == (saved / "model.safetensors").read_bytes()
+def test_weights_are_the_same_bytes(saved: Path, uploaded: dict[str, bytes]) -> None:
+    assert uploaded["model.safetensors"] == (saved / "model.safetensors").read_bytes()
 
 
 def test_shards_in_half_precision_stay(hub: FakeHub, tmp_path: Path) -> None:
@@ -176,10 +185,9 @@ def run(segmenter, video):  # the child runs its source too, without this module
 
 
 @pytest.mark.slow
-def test_upload_works_without_the_package(saved: Path, hub: FakeHub, tmp_path: Path) -> None:
-    push(saved, "me/model", *OWN)
+def test_upload_works_without_the_package(saved: Path, uploaded: dict[str, bytes], tmp_path: Path) -> None:
     (tmp_path / "up").mkdir()
-    for name, content in hub.repos["model", "me/model"].files.items():
+    for name, content in uploaded.items():
         (tmp_path / "up" / name).write_bytes(content)
     video = np.random.default_rng(0).integers(0, 256, (3, 40, 60, 3), dtype=np.uint8)
     np.save(tmp_path / "video.npy", video)
@@ -196,6 +204,20 @@ def test_upload_works_without_the_package(saved: Path, hub: FakeHub, tmp_path: P
     masks = np.load(tmp_path / "masks.npz")
     assert len(masks.files) == len(expected) > 0
     assert all(np.array_equal(masks[f"arr_{index}"], mask) for index, mask in enumerate(expected))
+
+
+def test_calls_fit_the_real_hub(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stand-in takes what it is given; so would the installed `HfApi`, whose signatures are asked here."""
+    hub = create_autospec(HfApi, instance=True)
+    hub.create_repo.return_value.repo_id = "me/model"
+    hub.upload_folder.return_value.commit_url = "hub/commit"
+    monkeypatch.setattr(push_commands, "hub_api", lambda: hub)
+    monkeypatch.setattr(RepoCard, "validate", create_autospec(RepoCard.validate))
+    push(saved, "me/model", *OWN, "--create-pr")
+    hub.create_repo.assert_called_once_with(repo_id="me/model", repo_type="model", private=True, exist_ok=True)
+    hub.repo_info.assert_called_once_with("me/model", repo_type="model")
+    assert hub.upload_folder.call_args.kwargs["create_pr"] is True
+    RepoCard.validate.assert_called_once()
 
 
 def test_own_card(saved: Path, hub: FakeHub, copied: Path) -> None:
@@ -225,7 +247,7 @@ def test_ready_card(saved: Path, hub: FakeHub, tmp_path: Path) -> None:
 
 
 def test_shards_of_an_earlier_upload_go(saved: Path, hub: FakeHub, capsys: pytest.CaptureFixture) -> None:
-    hub.create_repo("me/model", repo_type="model", private=False, exist_ok=False)
+    hub.create_repo("me/model", repo_type="model", private=True, exist_ok=False)
     stale = ("model-00001-of-00002.safetensors", "model.safetensors.index.json")
     hub.repos["model", "me/model"].files |= {name: b"old" for name in (*stale, "notes.txt", "adapter.safetensors")}
     push(saved, "me/model", *OWN, "--dry-run")
@@ -239,8 +261,12 @@ def test_shards_of_an_earlier_upload_go(saved: Path, hub: FakeHub, capsys: pytes
 def test_public_repository_gets_nothing_private(saved: Path, hub: FakeHub) -> None:
     hub.create_repo("me/model", repo_type="model", private=False, exist_ok=False)
     with pytest.raises(ValueError, match="public: nothing was uploaded"):
-        push(saved, "me/model", *OWN, "--private")
+        push(saved, "me/model", *OWN)
     assert "upload_folder" not in hub.calls
+    push(saved, "me/model", *OWN, "--public")
+    push(saved, "me/new", *OWN, "--public")
+    assert not hub.repos["model", "me/new"].private
+    assert hub.calls.count("upload_folder") == 2
 
 
 def test_card_that_the_hub_refuses(saved: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,6 +275,18 @@ def test_card_that_the_hub_refuses(saved: Path, hub: FakeHub, monkeypatch: pytes
 
     monkeypatch.setattr(RepoCard, "validate", refuse)
     with pytest.raises(ValueError, match="known ids"):
+        push(saved, "me/model", *OWN)
+    assert hub.calls == []
+
+
+def test_hub_out_of_reach(saved: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors of the connection are told in one line by `univs`, as those of the system are."""
+
+    def no_answer(card: RepoCard, repo_type: str | None = None) -> None:
+        raise HTTPError("Connection refused")
+
+    monkeypatch.setattr(RepoCard, "validate", no_answer)
+    with pytest.raises(OSError, match="could not be reached: Connection refused"):
         push(saved, "me/model", *OWN)
     assert hub.calls == []
 

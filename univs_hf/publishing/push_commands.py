@@ -33,7 +33,9 @@ def add_push_model_parser(commands: Any) -> None:
 examples:
   univs push-model DIR me/univs-resnet50 --card resnet50 --dry-run
   univs push-model DIR me/my-univs --card own --licence cc-by-nc-4.0 --base-model me/univs-resnet50 \\
-      --scores davis/scores.json --private
+      --scores davis/scores.json --public
+
+A new repository is private unless --public is given. Mind the terms of weights that are not yours.
 """,
     )
     parser.add_argument(
@@ -61,8 +63,8 @@ examples:
     own.add_argument("--licence-link", "--license-link", metavar="URL", help="with --licence other")
     own.add_argument("--base-model", metavar="REPO", help="hub id of the model that training began from")
     own.add_argument("--training", metavar="TEXT", help="what the card says about the training")
-    _add_upload(parser, "the hub's default")
-    parser.set_defaults(func=run_push_model, private=None)
+    _add_upload(parser)
+    parser.set_defaults(func=run_push_model)
 
 
 def add_push_dataset_parser(commands: Any) -> None:
@@ -83,15 +85,15 @@ examples:
     )
     parser.add_argument("directory", type=Path, metavar="DIR", help="what univs prepare wrote")
     _add_repository(parser)
-    _add_upload(parser, "private")
-    parser.set_defaults(func=run_push_dataset, private=True)
+    _add_upload(parser)
+    parser.set_defaults(func=run_push_dataset)
 
 
 def _add_repository(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("repo_id", metavar="REPO", help="NAMESPACE/NAME on the hub; it is made if it is new")
 
 
-def _add_upload(parser: argparse.ArgumentParser, default: str) -> None:
+def _add_upload(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("upload")
     how.add_argument(
         "--dry-run",
@@ -99,8 +101,9 @@ def _add_upload(parser: argparse.ArgumentParser, default: str) -> None:
         help="contact nobody; print every file with size and SHA-256, and the card, as they would be uploaded",
     )
     visible = how.add_mutually_exclusive_group()
+    # Weights and pictures of others are under terms that not everybody may pass on, so public is said, not assumed.
     visible.add_argument(
-        "--private", action="store_true", dest="private", help=f"make a new repository private (default: {default})"
+        "--private", action="store_true", default=True, help="make a new repository private (the default)"
     )
     visible.add_argument("--public", action="store_false", dest="private", help="make a new repository public")
     how.add_argument("--revision", metavar="BRANCH", help="branch to commit to (default: main)")

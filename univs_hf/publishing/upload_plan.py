@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import glob
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from huggingface_hub import DatasetCard, ModelCard, RepoCard
+from huggingface_hub.errors import HTTPError
 from huggingface_hub.utils import validate_repo_id
 from rich.console import Console
 
@@ -204,25 +206,40 @@ def upload(plan: UploadPlan, api: HubApi, validate: Callable[[RepoCard, str], No
         OSError: If the hub cannot be reached or refuses.
     """
     card = check_card(plan.card_text, plan.repo_type)
-    (validate or _validate_online)(card, plan.repo_type)
     for file in plan.files:
         if (plan.folder / file.path).stat().st_size != file.size:
             raise ValueError(f"{plan.folder / file.path} has changed since the upload was planned.")
-    url = api.create_repo(repo_id=plan.repo_id, repo_type=plan.repo_type, private=plan.private, exist_ok=True)
-    repo_id = getattr(url, "repo_id", plan.repo_id)
-    if plan.private and not api.repo_info(repo_id, repo_type=plan.repo_type).private:
-        raise ValueError(f"{repo_id} exists already and is public: nothing was uploaded. Make it private first.")
-    commit = api.upload_folder(
-        repo_id=repo_id,
-        repo_type=plan.repo_type,
-        folder_path=plan.folder,
-        allow_patterns=[glob.escape(file.path) for file in plan.files],
-        delete_patterns=list(plan.replaces) or None,
-        commit_message=plan.commit_message,
-        revision=plan.revision,
-        create_pr=plan.create_pr,
-    )
+    with _hub_errors():
+        (validate or _validate_online)(card, plan.repo_type)
+        url = api.create_repo(repo_id=plan.repo_id, repo_type=plan.repo_type, private=plan.private, exist_ok=True)
+        repo_id = getattr(url, "repo_id", plan.repo_id)
+        if plan.private and not api.repo_info(repo_id, repo_type=plan.repo_type).private:
+            raise ValueError(
+                f"{repo_id} exists already and is public: nothing was uploaded. Say --public if it may be, or make it "
+                "private first."
+            )
+        commit = api.upload_folder(
+            repo_id=repo_id,
+            repo_type=plan.repo_type,
+            folder_path=plan.folder,
+            allow_patterns=[glob.escape(file.path) for file in plan.files],
+            delete_patterns=list(plan.replaces) or None,
+            commit_message=plan.commit_message,
+            revision=plan.revision,
+            create_pr=plan.create_pr,
+        )
     return str(getattr(commit, "commit_url", commit))
+
+
+@contextmanager
+def _hub_errors() -> Iterator[None]:
+    """Errors of the connection as `OSError`, which those of the hub's answers are already."""
+    try:
+        yield
+    except HTTPError as error:
+        if isinstance(error, OSError):
+            raise
+        raise OSError(f"The hub could not be reached: {error}") from error
 
 
 def _validate_online(card: RepoCard, repo_type: str) -> None:
