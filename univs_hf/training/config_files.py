@@ -219,7 +219,7 @@ def _convert(value: Any, kind: Any, place: tuple[str, ...]) -> Any:
             return float(value)
         except (TypeError, ValueError):
             pass
-    elif kind is int and not isinstance(value, bool) and isinstance(value, (int, float)) and int(value) == value:
+    elif kind is int and not isinstance(value, bool) and isinstance(value, (int, float)) and value % 1 == 0:
         return int(value)
     elif kind is bool and isinstance(value, bool):
         return value

@@ -113,7 +113,10 @@ def _convert(config: TrainingConfig, source: Path, accelerator: Accelerator) -> 
 
 def _new_model(config: TrainingConfig) -> UniVSForVideoSegmentation:
     if config.model.processor is None:
-        raise ValueError("`model.processor` must be given where `model.start` is not: it holds the tokenizer.")
+        raise ValueError(
+            "`model.start` must be given (a Mask2Former, a UniVS model or the output of a run), or `model.processor`, "
+            "the directory of a processor, to begin with random weights."
+        )
     base = UniVSConfig() if config.backbone is None else UniVSConfig.from_preset(config.backbone)
     values = {key: value for key, value in base.to_dict().items() if key != "model_type"}
     with torch.random.fork_rng(devices=[]):
