@@ -76,7 +76,7 @@ def test_own_categories_are_told_by_every_row(root, tmp_path):
     assert list(rows) == ["yard/train/2#0", "yard/train/7#0"]
     for row in rows.values():
         assert row.dataset == "yard" and row.category_set == "yard" and row.fps == 25.0
-        assert row.meta["categories"] == [
+        assert row.meta["category_set"] == [
             {"name": "person", "is_thing": True},
             {"name": "sky", "is_thing": False},
             {"name": "Rail Car", "is_thing": True},
@@ -115,7 +115,7 @@ def test_categories_of_a_label_set_go_by_name(root, tmp_path):
     converter = CocoVideoConverter(root, name="mine", category_set="coco_panoptic", exhaustive=True)
     rows, conversion = converted(converter, tmp_path / "out")
     row = rows["mine/train/2#0"]
-    assert row.category_set == "coco_panoptic" and row.exhaustive and "categories" not in row.meta
+    assert row.category_set == "coco_panoptic" and row.exhaustive and "category_set" not in row.meta
     assert row.entities.categories.tolist() == [119, 1, 0]
     # The label set knows better than the file what is a thing.
     assert row.entities.is_thing.tolist() == [False, True, True]

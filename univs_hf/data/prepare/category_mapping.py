@@ -54,7 +54,7 @@ class CategoryMapping:
         if not self.names:
             return {}
         things = {category.index: category.is_thing for category in self.by_id.values()}
-        return {"categories": [{"name": name, "is_thing": things[n]} for n, name in enumerate(self.names)]}
+        return {"category_set": [{"name": name, "is_thing": things[n]} for n, name in enumerate(self.names)]}
 
 
 def map_by_id(

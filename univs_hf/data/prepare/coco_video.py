@@ -10,8 +10,8 @@ sentences about the object}. A picture is a video of one frame. As in the data o
 have several annotations with one id, each with a sentence of its own.
 
 With `--category-set` categories are told apart by name and take their places in that label set of the package. Without
-it the file's own categories are the set; the `meta` of every row names them in order: `{"categories": [{"name": ...,
-"is_thing": ...}, ...]}`.
+it the file's own categories, in the order of their ids, are a set with the name of the dataset; the `meta` of every
+row has them: `{"category_set": [{"name": ..., "is_thing": ...}, ...]}`.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class CocoVideoConverter(DatasetConverter):
         title="Videos in the form of COCO-video JSON",
         summary="Videos or pictures with masks of objects over time.",
         homepage="",
-        licence="other",
+        licence="unknown",
         licence_note="Whoever made the data says what may be done with it.",
         papers=(),
     )
