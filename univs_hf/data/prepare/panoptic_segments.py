@@ -42,7 +42,10 @@ def panoptic_entities(
     Returns:
         The entities, in the order of the list, and `n + 1` where entity `n` is, int32 (H, W).
     """
-    values, index = np.unique(ids, return_inverse=True)
+    flat = ids.ravel()
+    # Of each run of equal ids along rows, where it begins; there are far fewer runs than pixels to sort.
+    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+    values, index = np.unique(flat[starts], return_inverse=True)
     shown = {value: position for position, value in enumerate(values.tolist()) if value != 0}
     labels = np.zeros(len(values), np.int32)
     entities: list[Entity] = []
@@ -70,4 +73,4 @@ def panoptic_entities(
         entities.append(Entity(number, category.index, category.is_thing, bool(segment.get("iscrowd"))))
     for number in sorted(set(shown) - listed):
         log.damage(Damage("bad_annotation", str(path), f"has the id {number}, which is not listed.", "object", where))
-    return entities, labels[index].reshape(ids.shape)
+    return entities, np.repeat(labels[index], np.diff(starts, append=flat.size)).reshape(ids.shape)
