@@ -12,8 +12,9 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 TASKS = {
     "vis": "video instance segmentation: objects of the categories, each with an id",
@@ -22,6 +23,58 @@ TASKS = {
     "vos": "video object segmentation: objects given by masks, boxes or points",
     "pvos": "the same for a panoptic choice of objects: things and stuff",
     "refvos": "referring segmentation: what expressions describe",
+}
+
+
+class _LazyCommand(NamedTuple):
+    """A command whose options are known to a module of the package.
+
+    Attributes:
+        module: Where they are.
+        adder: Function there that adds the command.
+        help: One line.
+        reads_arguments: Whether the function looks at the arguments as well, to import only what they need.
+    """
+
+    module: str
+    adder: str
+    help: str
+    reads_arguments: bool = False
+
+
+_LAZY_COMMANDS = {
+    "evaluate": _LazyCommand(
+        "univs_hf.evaluation.evaluate_command",
+        "add_evaluate_parser",
+        "run a model on a benchmark, write the submission, score it",
+        reads_arguments=True,
+    ),
+    "prepare": _LazyCommand(
+        "univs_hf.data.prepare.prepare_command",
+        "add_prepare_parser",
+        "turn a dataset as it is downloaded into Parquet files of rows",
+        reads_arguments=True,
+    ),
+    "shapes": _LazyCommand(
+        "univs_hf.data.shapes_command",
+        "add_shapes_parser",
+        "draw videos of moving shapes with masks, categories and expressions",
+    ),
+    "convert": _LazyCommand(
+        "univs_hf.convert_univs_checkpoint",
+        "add_convert_parser",
+        "convert an original checkpoint, or a Mask2Former of transformers as a start for training",
+    ),
+    "push-model": _LazyCommand(
+        "univs_hf.publishing.push_commands",
+        "add_push_model_parser",
+        "upload a model with card, processor and code to the hub",
+    ),
+    "push-dataset": _LazyCommand(
+        "univs_hf.publishing.push_commands",
+        "add_push_dataset_parser",
+        "upload a dataset that `univs prepare` made to the hub",
+    ),
 }
 
 
@@ -71,26 +124,12 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     parser = _Parser(prog="univs", description="UniVS: one model for six video segmentation tasks.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command", parser_class=_Parser)
     add_segment_parser(commands)
-    if "evaluate" in arguments:
-        from univs_hf.evaluation.evaluate_command import add_evaluate_parser
-
-        add_evaluate_parser(commands, arguments)
-    else:
-        commands.add_parser("evaluate", help="run a model on a benchmark, write the submission, score it")
-    if "shapes" in arguments:
-        from univs_hf.data.shapes_command import add_shapes_parser
-
-        add_shapes_parser(commands)
-    else:
-        commands.add_parser("shapes", help="draw videos of moving shapes with masks, categories and expressions")
-    if "convert" in arguments:
-        from univs_hf.convert_univs_checkpoint import add_convert_parser
-
-        add_convert_parser(commands)
-    else:
-        commands.add_parser(
-            "convert", help="convert an original checkpoint, or a Mask2Former of transformers as a start for training"
-        )
+    for name, command in _LAZY_COMMANDS.items():
+        if name in arguments:
+            add = getattr(import_module(command.module), command.adder)
+            add(commands, arguments) if command.reads_arguments else add(commands)
+        else:
+            commands.add_parser(name, help=command.help)
     return parser
 
 

@@ -84,7 +84,7 @@ def test_constraints_pin_every_dependency(pyproject: dict, project_root: Path) -
 
 def test_wheel_holds_code_and_data(wheel: Path, project_root: Path) -> None:
     package = project_root / "univs_hf"
-    sources = {path for pattern in ("*.py", "*.json") for path in package.rglob(pattern)}
+    sources = {path for pattern in ("*.py", "*.json", "*.yaml", "*.jinja") for path in package.rglob(pattern)}
     expected = {path.relative_to(project_root).as_posix() for path in sources if "__pycache__" not in path.parts}
     expected.add("univs_cli.py")
     assert any(name.endswith(".json") for name in expected)
