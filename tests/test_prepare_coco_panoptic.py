@@ -195,6 +195,7 @@ def test_parts_elsewhere_are_found_by_option(root, tmp_path):
     assert len(rows) == 3 and told(conversion) == []
 
 
+@pytest.mark.slow
 def test_several_processes_write_the_same_rows(root, tmp_path):
     alone, _ = convert_all(root, tmp_path)
     converter = CocoPanopticConverter(root, min_long_side=0)
