@@ -166,5 +166,18 @@ class TestAverage:
         assert other.num_updates == 1
         assert torch.equal(other.state_dict()["average"]["weight"], average.state_dict()["average"]["weight"])
         assert set(average.state_dict()["average"]) == {"weight"}
+        other.load_state_dict({"num_updates": 2, "average": {"module.weight": torch.ones(2, 3)}})
+        with other.applied():
+            assert other.num_updates == 2
         with pytest.raises(ValueError, match="other parameters"):
             other.load_state_dict({"num_updates": 1, "average": {"bias": torch.zeros(2)}})
+
+    def test_statistics_of_norms_are_averaged(self):
+        model = nn.BatchNorm1d(2)
+        average = WeightAverage(model, EmaConfig(enabled=True, decay=0.5))
+        model.running_mean.fill_(4.0)
+        model.num_batches_tracked.fill_(7)
+        average.update()
+        with average.applied():
+            assert model.running_mean.tolist() == [2.0, 2.0] and model.num_batches_tracked == 7
+        assert model.running_mean.tolist() == [4.0, 4.0]

@@ -171,7 +171,7 @@ class _Run:
         self.base_rates = [group["lr"] for group in optimizer.param_groups]
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.bare_model = accelerator.unwrap_model(self.model)
-        self.average = WeightAverage(self.model, config.ema) if config.ema.enabled else None
+        self.average = WeightAverage(self.bare_model, config.ema) if config.ema.enabled else None
 
     def train(self) -> TrainingResult:
         config, accelerator = self.config, self.accelerator
