@@ -136,6 +136,8 @@ def _rows(
     stopped: Callable[[], bool],
 ) -> Iterator[dict[str, Any]]:
     for item in items:
+        if stopped():
+            raise Stopped
         objects: set[int] = set()
         expressions: set[int] = set()
         rows_before, frames_before = counts.rows, counts.frames
@@ -149,8 +151,6 @@ def _rows(
             expressions.update(expression["id"] for expression in row["expressions"])
             counts.categories.update(entity["category"] for entity in row["entities"] if entity["category"] >= 0)
             yield row
-        if stopped():
-            raise Stopped
         counts.items += counts.rows > rows_before
         counts.objects += len(objects)
         counts.expressions += len(expressions)
