@@ -73,7 +73,7 @@ def class_agnostic_figures(ground_truth: dict[str, Any], prediction: dict[str, A
             [{track: {"size": size, "counts": entry["rle"]} for track, entry in frame.items()} for frame in frames]
             for frames in (sequence["segmentations"], predicted[sequence["seq_name"]]["segmentations"])
         )
-        metric.update(sequence["seq_name"], theirs, ours)
+        metric.update(sequence["seq_name"], ours, theirs)
     figures = metric.compute()
     return {
         "combined": {**figures["per_alpha"], **first_alpha(figures["per_alpha"])},

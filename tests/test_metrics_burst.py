@@ -56,7 +56,7 @@ def test_ground_truth_as_prediction_is_perfect():
 def test_a_group_without_categories_is_undefined():
     metric = BurstHOTA()
     truth = sequence([{1: 0}], {1: COMMON})
-    metric.update("a", truth, None)
+    metric.update("a", None, truth)
     figures = metric.compute()
     assert figures["HOTA_all"] == figures["HOTA_common"] == figures["AP_all"] == 0.0
     assert math.isnan(figures["HOTA_uncommon"])
@@ -77,7 +77,7 @@ def test_unmatched_detections_are_removed_unless_the_category_is_known_to_be_abs
     ]
     for values, task, expected in cases:
         metric = BurstHOTA(task)
-        metric.update("a", sequence(frames, categories, **values), prediction)
+        metric.update("a", prediction, sequence(frames, categories, **values))
         assert false_positives(metric) == expected, (values, task)
 
 
@@ -86,14 +86,14 @@ def test_matched_detections_stay_at_half_overlap():
     for left, expected in ((2, 1), (3, 0)):
         metric = BurstHOTA()
         truth = sequence([{1: 0}], {1: COMMON}, not_exhaustive_category_ids=[COMMON])
-        metric.update("a", truth, sequence([{1: left}], {1: COMMON}))
+        metric.update("a", sequence([{1: left}], {1: COMMON}), truth)
         assert metric.compute()["per_category"][COMMON]["HOTA_TP"][0] == expected
 
 
 def test_frames_without_ground_truth_are_not_evaluated():
     metric = BurstHOTA()
     truth = sequence([{1: 0}, {}, {2: 20}], {1: COMMON, 2: DISTRACTOR}, neg_category_ids=[COMMON])
-    metric.update("a", truth, sequence([{1: 0}, {1: 0}, {1: 0}], {1: COMMON}))
+    metric.update("a", sequence([{1: 0}, {1: 0}, {1: 0}], {1: COMMON}), truth)
     entry = metric.compute()["per_category"][COMMON]
     assert entry["HOTA"].tolist() == [1.0] * 19
     # Track AP looks at them: the detection has three times the pixels of the object.
@@ -105,9 +105,9 @@ def test_categories_absent_from_the_video_count_for_track_ap_only_if_known_to_be
     prediction = sequence([{1: {"rle": box(0), "score": 0.9}}], {1: COMMON})
     for negative, precision in (([], 1.0), ([COMMON], 0.5)):
         metric = BurstHOTA()
-        metric.update("a", truth, prediction)
+        metric.update("a", prediction, truth)
         other = sequence([{1: 0}], {1: UNCOMMON}, neg_category_ids=negative)
-        metric.update("b", other, sequence([{1: {"rle": box(0), "score": 0.95}}], {1: COMMON}))
+        metric.update("b", sequence([{1: {"rle": box(0), "score": 0.95}}], {1: COMMON}), other)
         assert metric.compute()["AP_common"] == pytest.approx(precision, abs=1e-12)
 
 
@@ -116,7 +116,7 @@ def test_tracks_without_a_match_are_dropped_where_not_everything_is_annotated():
         metric = BurstHOTA()
         prediction = sequence([{1: {"rle": box(20), "score": 0.9}, 2: 0}], {1: COMMON, 2: COMMON})
         prediction["segmentations"][0]["2"]["score"] = 0.5
-        metric.update("a", sequence([{1: 0}], {1: COMMON}, **values), prediction)
+        metric.update("a", prediction, sequence([{1: 0}], {1: COMMON}, **values))
         assert metric.compute()["AP_common"] == pytest.approx(precision, abs=1e-12)
 
 
@@ -128,7 +128,7 @@ def test_at_most_300_detections_of_a_frame_count():
 
     for rank, expected in ((1, 1), (301, 0)):
         metric = BurstHOTA()
-        metric.update("a", sequence([{1: 0}], {1: COMMON}), prediction(rank))
+        metric.update("a", prediction(rank), sequence([{1: 0}], {1: COMMON}))
         entry = metric.compute()["per_category"][COMMON]
         assert entry["HOTA_TP"][0] == expected
         assert entry["HOTA_TP"][0] + entry["HOTA_FP"][0] == 300
@@ -138,7 +138,7 @@ def test_distractors_and_merged_categories():
     # 207 counts as 554; 967 counts as 529, which is a distractor, yet its annotations make a frame evaluated.
     metric = BurstHOTA()
     truth = sequence([{1: 0, 2: 10}, {3: 20}], {1: 207, 2: DISTRACTOR, 3: 967}, neg_category_ids=[554])
-    metric.update("a", truth, sequence([{1: 0}, {1: 0}], {1: 207}))
+    metric.update("a", sequence([{1: 0}, {1: 0}], {1: 207}), truth)
     figures = metric.compute()
     assert sorted(figures["per_category"]) == [554]
     assert false_positives(metric, 554) == 1
@@ -149,15 +149,15 @@ def test_exemplar_categories():
     truth = sequence([{1: 0}], {1: COMMON})
     prediction = sequence([{1: 0, 2: 20}], {1: UNCOMMON, 2: COMMON})
     official = BurstHOTA("exemplar_guided")
-    official.update("a", truth, prediction)
+    official.update("a", prediction, truth)
     assert official.compute()["HOTA_all"] == 0.0 and false_positives(official) == 1
     sane = BurstHOTA("exemplar_guided", exemplar_categories="ground_truth")
-    sane.update("a", truth, prediction)
+    sane.update("a", prediction, truth)
     assert sane.compute()["HOTA_all"] == 1.0 and false_positives(sane) == 0
     # Categories of the prediction are then not needed at all.
     sane.reset()
     del prediction["track_category_ids"]
-    sane.update("a", truth, prediction)
+    sane.update("a", prediction, truth)
     assert sane.compute()["HOTA_all"] == 1.0
 
 
@@ -167,7 +167,7 @@ def test_boxes_by_default_and_masks_on_request():
     truth, prediction = (sequence([{1: {"rle": encode_mask(m)["counts"]}}], {1: COMMON}) for m in (mask, other))
     for options, value in (({}, 1.0), ({"similarity": "mask"}, 0.0)):
         metric = BurstHOTA(**options)
-        metric.update("a", truth, prediction)
+        metric.update("a", prediction, truth)
         assert metric.compute()["HOTA_all"] == value
         # Tracks are compared by their masks in any case.
         assert metric.compute()["AP_all"] == 0.0
@@ -179,7 +179,7 @@ def test_arrays_and_rle_dicts_as_masks():
     truth = sequence([{1: 0}], {1: COMMON})
     metric = BurstHOTA()
     for name, entry in (("array", mask), ("rle", encode_mask(mask)), ("entry", {"rle": encode_mask(mask)})):
-        metric.update(name, truth, {**truth, "segmentations": [{1: entry}]})
+        metric.update(name, {**truth, "segmentations": [{1: entry}]}, truth)
     assert metric.compute()["HOTA_all"] == 1.0
 
 
@@ -187,10 +187,10 @@ def test_frames_are_matched_by_their_names():
     truth = sequence([{1: 0}, {1: 10}], {1: COMMON}, annotated_image_paths=["0.jpg", "4.jpg"])
     prediction = sequence([{1: 10}, {1: 5}, {1: 0}], {1: COMMON}, annotated_image_paths=["4.jpg", "2.jpg", "0.jpg"])
     metric = BurstHOTA()
-    metric.update("a", truth, prediction)
+    metric.update("a", prediction, truth)
     assert metric.compute()["HOTA_all"] == 1.0
     # A frame without results is one in which nothing was found.
-    metric.update("b", truth, sequence([{1: 0}], {1: COMMON}, annotated_image_paths=["0.jpg"]))
+    metric.update("b", sequence([{1: 0}], {1: COMMON}, annotated_image_paths=["0.jpg"]), truth)
     assert metric.compute()["per_category"][COMMON]["HOTA_FN"][0] == 1
 
 
@@ -217,7 +217,8 @@ def test_figures_do_not_depend_on_order_or_division():
     def score(names):
         metric = BurstHOTA()
         for name in names:
-            metric.update(name, *videos[name])
+            truth, prediction = videos[name]
+            metric.update(name, prediction, truth)
         return metric
 
     whole = repr(score(videos).compute())
@@ -278,7 +279,7 @@ def test_errors_name_video_and_frame(truth, prediction, error, message):
 
     metric = BurstHOTA()
     with pytest.raises(error, match=message):
-        metric.update("a", changed(truth), changed(prediction))
+        metric.update("a", changed(prediction), changed(truth))
     assert len(metric) == 0
 
 
@@ -290,7 +291,7 @@ def test_choices_are_checked():
     with pytest.raises(ValueError, match="`exemplar_categories` must be one of"):
         BurstHOTA(exemplar_categories="none")
     with pytest.raises(TypeError, match="`prediction` of video 'a' must be a dict or None, got list"):
-        BurstHOTA().update("a", sequence([{1: 0}], {1: COMMON}), [])
+        BurstHOTA().update("a", [], sequence([{1: 0}], {1: COMMON}))
 
 
 def test_results_files():

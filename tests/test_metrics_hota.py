@@ -67,7 +67,7 @@ def test_agrees_with_trying_all_pairings():
 def test_perfect_tracks_whatever_their_ids():
     metric = HOTA()
     truth = [{1: box(0), 2: box(8)}, {2: box(9)}]
-    metric.update("a", truth, [{7: box(8), 5: box(0)}, {7: box(9)}])
+    metric.update("a", [{7: box(8), 5: box(0)}, {7: box(9)}], truth)
     figures = metric.compute()
     for name in ("HOTA", "DetA", "AssA", "DetRe", "DetPr", "AssRe", "AssPr", "LocA", "OWTA", "HOTALocA(0)"):
         assert figures[name] == 1.0
@@ -76,7 +76,7 @@ def test_perfect_tracks_whatever_their_ids():
 def test_an_identity_switch_by_hand():
     # One object over four frames, found everywhere but as two tracks of two frames each.
     metric = HOTA()
-    metric.update("a", [{1: box(0)}] * 4, [{1: box(0)}] * 2 + [{2: box(0)}] * 2)
+    metric.update("a", [{1: box(0)}] * 2 + [{2: box(0)}] * 2, [{1: box(0)}] * 4)
     figures = metric.compute()
     assert figures["DetA"] == 1.0 and figures["AssA"] == 0.5
     assert figures["AssPr"] == 1.0 and figures["AssRe"] == 0.5
@@ -89,7 +89,7 @@ def test_boxes_in_place_of_masks():
     mask[0, 0] = mask[5, 5] = other[0, 5] = other[5, 0] = True
     for similarity, value in (("mask", 0.0), ("box", 1.0)):
         metric = HOTA(similarity)
-        metric.update("a", [{1: mask}], [{1: other}])
+        metric.update("a", [{1: other}], [{1: mask}])
         assert metric.compute()["HOTA"] == value
     with pytest.raises(ValueError, match="`similarity` must be one of 'box', 'mask', got 'tube'"):
         HOTA("tube")
@@ -107,7 +107,7 @@ def test_forms_of_masks():
     results = set()
     for frame in frames.values():
         metric = HOTA()
-        metric.update("a", frame, prediction)
+        metric.update("a", prediction, frame)
         results.add(repr(metric.compute()))
     assert len(results) == 1
 
@@ -115,15 +115,15 @@ def test_forms_of_masks():
 def test_videos_without_objects_or_predictions():
     metric = HOTA()
     metric.update("nothing", [{}, {}], [{}, {}])
-    metric.update("missed", [{1: box(0)}, {1: box(0)}], [{}, {}])
-    metric.update("wrong", [{}, {}], [{1: box(0)}, {}])
+    metric.update("missed", [{}, {}], [{1: box(0)}, {1: box(0)}])
+    metric.update("wrong", [{1: box(0)}, {}], [{}, {}])
     figures = metric.compute()
     assert figures["HOTA"] == 0.0 and figures["LocA"] == 1.0
     assert figures["per_alpha"]["HOTA_FN"].tolist() == [2.0] * 19
     assert figures["per_alpha"]["HOTA_FP"].tolist() == [1.0] * 19
     # An empty mask is a detection all the same.
     metric.reset()
-    metric.update("empty", [{1: box(0)}], [{1: np.zeros(SHAPE, dtype=bool)}])
+    metric.update("empty", [{1: np.zeros(SHAPE, dtype=bool)}], [{1: box(0)}])
     assert metric.compute()["per_alpha"]["HOTA_FP"].tolist() == [1.0] * 19
 
 
@@ -140,7 +140,8 @@ def test_figures_do_not_depend_on_order_or_division():
     def score(names):
         metric = HOTA()
         for name in names:
-            metric.update(name, *videos[name])
+            truth, prediction = videos[name]
+            metric.update(name, prediction, truth)
         return metric
 
     whole = score(videos)
@@ -168,11 +169,11 @@ def test_figures_do_not_depend_on_order_or_division():
 def test_errors_name_video_and_frame(truth, prediction, error, message):
     metric = HOTA()
     with pytest.raises(error, match=message):
-        metric.update("a", truth, prediction)
+        metric.update("a", prediction, truth)
     assert len(metric) == 0
 
 
 def test_negative_run_lengths_that_cancel_out():
     bad = {"size": list(SHAPE), "counts": compress_counts([2, -3, 4, 9, 180])}
     with pytest.raises(ValueError, match="`prediction, track 1,` of video 'a', frame 0 has a negative run length"):
-        HOTA().update("a", [{1: box(0)}], [{1: bad}])
+        HOTA().update("a", [{1: bad}], [{1: box(0)}])

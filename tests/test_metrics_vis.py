@@ -50,7 +50,8 @@ def random_videos(count: int = 12) -> dict[int, tuple[list, list]]:
 def score(videos: dict[int, tuple[list, list]], order: list[int] | None = None, **options: Any) -> VideoAP:
     metric = VideoAP([1, 2, 3], **options)
     for video in order or videos:
-        metric.update(video, *videos[video])
+        objects, detections = videos[video]
+        metric.update(video, detections, objects)
     return metric
 
 
@@ -60,8 +61,8 @@ def same(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 def test_ground_truth_as_prediction_is_perfect():
     metric = VideoAP([1, 2, 7])
-    metric.update("a", [truth(0, 1), truth(10, 2)], [found(0, 1), found(10, 2)])
-    metric.update("b", [truth(20, 1)], [found(20, 1, 0.9)])
+    metric.update("a", [found(0, 1), found(10, 2)], [truth(0, 1), truth(10, 2)])
+    metric.update("b", [found(20, 1, 0.9)], [truth(20, 1)])
     figures = metric.compute()
     assert figures["AP"] == figures["AP50"] == figures["AR100"] == pytest.approx(1.0, abs=1e-12)
     assert figures["AP_per_category"][2] == pytest.approx(1.0, abs=1e-12)
@@ -74,7 +75,7 @@ def test_ground_truth_as_prediction_is_perfect():
 def test_no_detections_and_no_videos():
     metric = VideoAP([1])
     assert all(metric.compute()[name] == -1.0 for name in SUMMARY)
-    metric.update("a", [truth()], [])
+    metric.update("a", [], [truth()])
     assert metric.compute()["AP"] == metric.compute()["AR100"] == 0.0
     # The official code fails on an empty list of results.
     ground_truth = {"videos": [{"id": 4}], "categories": [{"id": 1}], "annotations": [truth(id=1, video_id=4)]}
@@ -84,7 +85,7 @@ def test_no_detections_and_no_videos():
 def test_limits_of_detections_are_per_video_and_category():
     metric = VideoAP([1, 2])
     objects = [truth(0, 1), truth(10, 1), truth(0, 2), truth(10, 2)]
-    metric.update("a", objects, [found(0, 1, 0.9), found(10, 1, 0.8), found(0, 2, 0.7), found(10, 2, 0.6)])
+    metric.update("a", [found(0, 1, 0.9), found(10, 1, 0.8), found(0, 2, 0.7), found(10, 2, 0.6)], objects)
     figures = metric.compute()
     assert figures["AR1"] == 0.5 and figures["AR10"] == 1.0
 
@@ -92,10 +93,10 @@ def test_limits_of_detections_are_per_video_and_category():
 def test_only_the_best_hundred_detections_of_a_category_count():
     wrong = [found(20, score=0.9) for _ in range(100)]
     metric = VideoAP([1])
-    metric.update("a", [truth(0)], [*wrong[1:], found(0, score=0.1)])
+    metric.update("a", [*wrong[1:], found(0, score=0.1)], [truth(0)])
     assert metric.compute()["AR100"] == 1.0
     metric.reset()
-    metric.update("a", [truth(0)], [*wrong, found(0, score=0.1)])
+    metric.update("a", [*wrong, found(0, score=0.1)], [truth(0)])
     assert metric.compute()["AR100"] == 0.0
 
 
@@ -103,7 +104,7 @@ def test_crowds_use_the_ordinary_overlap_and_may_be_matched_twice():
     # A detection inside a crowd of twice its size: IoU 1/2, so that it is dropped at IoU 0.5 and counts above.
     crowd = {"category_id": 1, "segmentations": box(0, 12), "iscrowd": 1}
     metric = VideoAP([1])
-    metric.update("a", [crowd, truth(20)], [found(0, score=0.9), found(6, score=0.8), found(20, score=0.1)])
+    metric.update("a", [found(0, score=0.9), found(6, score=0.8), found(20, score=0.1)], [crowd, truth(20)])
     figures = metric.compute()
     assert figures["AP50"] == pytest.approx(1.0, abs=1e-12)
     assert figures["AP75"] == pytest.approx(1 / 3, abs=1e-12)
@@ -112,19 +113,19 @@ def test_crowds_use_the_ordinary_overlap_and_may_be_matched_twice():
 def test_areas_are_those_of_the_annotation():
     # 60 pixels by the masks; the annotation says that the object is large in the frames it names.
     metric = VideoAP([1])
-    metric.update("a", [truth(0, areas=[None, 256**2 + 1, 0])], [found(0)])
+    metric.update("a", [found(0)], [truth(0, areas=[None, 256**2 + 1, 0])])
     figures = metric.compute()
     assert figures["APl"] == pytest.approx(1.0, abs=1e-12) and figures["APs"] == -1.0
     # Bounds belong to both ranges.
     metric.reset()
-    metric.update("a", [truth(0, areas=[128**2] * 3)], [found(0)])
+    metric.update("a", [found(0)], [truth(0, areas=[128**2] * 3)])
     assert metric.compute()["APs"] == metric.compute()["APm"] == pytest.approx(1.0, abs=1e-12)
 
 
 def test_annotation_id_zero():
     official, sane = VideoAP([1]), VideoAP([1], count_annotation_id_zero=True)
     for metric in (official, sane):
-        metric.update("a", [truth(0, id=0), truth(10, id=1)], [found(0, score=0.9), found(10, score=0.8)])
+        metric.update("a", [found(0, score=0.9), found(10, score=0.8)], [truth(0, id=0), truth(10, id=1)])
     assert sane.compute()["AR100"] == 1.0
     # Found but never counted: a false positive and a miss.
     assert official.compute()["AR100"] == 0.5
@@ -135,10 +136,10 @@ def test_annotation_id_zero():
 
 def test_frames_beyond_the_other_tube_are_left_out_unless_lengths_are_given():
     metric = VideoAP([1])
-    metric.update("a", [truth()], [found(segmentations=box(0, frames=5))])
+    metric.update("a", [found(segmentations=box(0, frames=5))], [truth()])
     assert metric.compute()["AP"] == pytest.approx(1.0, abs=1e-12)
     with pytest.raises(ValueError, match=r"`predictions\[0\]` of video 'b' must have 3 frames, got 5"):
-        metric.update("b", [truth()], [found(segmentations=box(0, frames=5))], num_frames=3)
+        metric.update("b", [found(segmentations=box(0, frames=5))], [truth()], num_frames=3)
 
 
 def test_label_maps_in_place_of_masks():
@@ -147,14 +148,14 @@ def test_label_maps_in_place_of_masks():
     metric = VideoAP([1])
     metric.update(
         "a",
-        [{"category_id": 1, "label": 4}],
         [{"category_id": 1, "label": 4, "score": 0.3}, found(20, score=0.1)],
+        [{"category_id": 1, "label": 4}],
         ground_truth_label_maps=maps,
         prediction_label_maps=maps,
     )
     assert metric.compute()["AP"] == pytest.approx(1.0, abs=1e-12)
     with pytest.raises(ValueError, match="needs `prediction_label_maps`"):
-        metric.update("b", [], [{"category_id": 1, "label": 4, "score": 0.3}])
+        metric.update("b", [{"category_id": 1, "label": 4, "score": 0.3}], [])
 
 
 def test_figures_do_not_depend_on_order_or_division():
@@ -177,19 +178,19 @@ def test_figures_do_not_depend_on_order_or_division():
 def test_videos_with_equal_scores_follow_their_numbers():
     """Video 10 comes after video 9, so that the hit in 9 counts first; as text it would come before."""
     metric = VideoAP([1])
-    metric.update(10, [], [found(0)])
-    metric.update(9, [truth(0)], [found(0)])
+    metric.update(10, [found(0)], [])
+    metric.update(9, [found(0)], [truth(0)])
     assert metric.compute()["AP"] == pytest.approx(1.0, abs=1e-12)
 
 
 def test_a_failed_update_leaves_nothing_behind():
     metric = VideoAP([1])
     with pytest.raises(ValueError, match="finite"):
-        metric.update("a", [truth()], [found(score=math.nan)])
+        metric.update("a", [found(score=math.nan)], [truth()])
     assert len(metric) == 0
-    metric.update("a", [truth()], [found()])
+    metric.update("a", [found()], [truth()])
     with pytest.raises(ValueError, match="'a' was given before"):
-        metric.update("a", [truth()], [])
+        metric.update("a", [], [truth()])
 
 
 @pytest.mark.parametrize(
@@ -239,18 +240,18 @@ def test_a_failed_update_leaves_nothing_behind():
 def test_errors_name_video_and_place(objects, detections, error, message):
     metric = VideoAP([1, 2])
     with pytest.raises(error, match=message):
-        metric.update(7, objects, detections)
+        metric.update(7, detections, objects)
     assert len(metric) == 0
 
 
 def test_detections_of_unknown_categories():
     metric = VideoAP([1])
     with pytest.warns(UserWarning, match=r"`predictions` of video 'a' have categories that are not evaluated: \[5\]"):
-        metric.update("a", [truth()], [found(category=5, score=0.9), found()])
+        metric.update("a", [found(category=5, score=0.9), found()], [truth()])
     assert metric.compute()["AP"] == pytest.approx(1.0, abs=1e-12)
     strict = VideoAP([1], unknown_categories="error")
     with pytest.raises(ValueError, match=r"video 'a' have categories that are not evaluated: \[5\]"):
-        strict.update("a", [truth()], [found(category=5)])
+        strict.update("a", [found(category=5)], [truth()])
 
 
 def test_constructor_checks_its_arguments():

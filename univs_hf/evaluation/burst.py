@@ -219,7 +219,7 @@ class Burst(Benchmark):
 
     def score_video(self, metrics: Mapping[str, VideoMetric], video_id: str, predictions: Path) -> dict[str, float]:
         (single,) = self.new_metrics().values()
-        single.update(video_id, self.layout.sequences[video_id], self._read_sequence(predictions, video_id))
+        single.update(video_id, self._read_sequence(predictions, video_id), self.layout.sequences[video_id])
         metrics["burst"].merge(single)
         figures = single.compute()
         return {key: figures[key] for key in self.columns}

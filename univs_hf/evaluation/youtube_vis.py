@@ -146,8 +146,8 @@ class YouTubeVisBenchmark(Benchmark):
         single = VideoAP(self.layout.categories)
         single.update(
             video_id,
-            self.layout.annotations(int(video_id)),
             self._read_entries(predictions, video_id),
+            self.layout.annotations(int(video_id)),
             num_frames=self.num_frames(video_id),
         )
         metrics[self._metric_of(video_id)].merge(single)

@@ -101,18 +101,18 @@ class BurstHOTA(VideoMetric):
         }
 
     def update(
-        self, video_id: str | int, ground_truth: Mapping[str, Any], prediction: Mapping[str, Any] | None
+        self, video_id: str | int, prediction: Mapping[str, Any] | None, ground_truth: Mapping[str, Any]
     ) -> None:
         """Takes in one video.
 
         Args:
             video_id: Its id, best "<dataset>/<seq_name>".
-            ground_truth: A sequence in BURST's layout: `segmentations` (per frame track id -> mask),
-                `track_category_ids` (track id -> category), `neg_category_ids`, `not_exhaustive_category_ids`,
-                `height` and `width` in pixels, and optionally `annotated_image_paths` (per frame).
-            prediction: The same, of which `segmentations` and `track_category_ids` are used; frames are matched by
-                `annotated_image_paths` where both have them, those the ground truth lacks are left out. None if there
-                is no prediction for the video.
+            prediction: A sequence in BURST's layout, of which `segmentations` and `track_category_ids` are used;
+                frames are matched by `annotated_image_paths` where both have them, those the ground truth lacks are
+                left out. None if there is no prediction for the video.
+            ground_truth: The same: `segmentations` (per frame track id -> mask), `track_category_ids` (track id ->
+                category), `neg_category_ids`, `not_exhaustive_category_ids`, `height` and `width` in pixels, and
+                optionally `annotated_image_paths` (per frame).
 
             A mask is `{"rle": str}`, a COCO RLE `dict`, or an array of shape (height, width); the first form may have
             a `score` (1 by default) and a `category_id` of its own.
@@ -286,7 +286,7 @@ def score_burst(ground_truth: Mapping[str, Any], prediction: Mapping[str, Any], 
         warnings.warn(f"Left out results of sequences that the ground truth lacks: {unknown[:5]}.", stacklevel=2)
     metric = BurstHOTA(**options)
     for name, sequence in theirs.items():
-        metric.update(name, sequence, ours.get(name))
+        metric.update(name, ours.get(name), sequence)
     return metric
 
 

@@ -86,14 +86,14 @@ class HOTA(VideoMetric):
     def settings(self) -> dict[str, Any]:
         return {"similarity": self.similarity}
 
-    def update(self, video_id: str | int, ground_truth: Sequence[Any], prediction: Sequence[Any]) -> None:
+    def update(self, video_id: str | int, prediction: Sequence[Any], ground_truth: Sequence[Any]) -> None:
         """Takes in one video.
 
         Args:
             video_id: Its id.
-            ground_truth: Per frame a mapping from track id to mask (array of shape (height, width) or RLE), or a
+            prediction: Per frame a mapping from track id to mask (array of shape (height, width) or RLE), or a
                 label map: an integer array of shape (height, width) of track ids, 0 where there is none.
-            prediction: The same for the prediction, with as many frames.
+            ground_truth: The same for the ground truth, with as many frames.
 
         Raises:
             TypeError: If a frame or a mask is neither of these.

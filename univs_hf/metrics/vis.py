@@ -57,7 +57,7 @@ class VideoAP(VideoMetric):
 
     Example:
         >>> metric = VideoAP(category_ids=[1, 2])
-        >>> metric.update("bear", [{"id": 1, "category_id": 2, "segmentations": masks}], detections)
+        >>> metric.update("bear", detections, [{"id": 1, "category_id": 2, "segmentations": masks}])
         >>> metric.compute()["AP"]
     """
 
@@ -88,8 +88,8 @@ class VideoAP(VideoMetric):
     def update(
         self,
         video_id: str | int,
-        ground_truth: Sequence[Mapping[str, Any]],
         predictions: Sequence[Mapping[str, Any]],
+        ground_truth: Sequence[Mapping[str, Any]],
         *,
         ground_truth_label_maps: Sequence[np.ndarray] | None = None,
         prediction_label_maps: Sequence[np.ndarray] | None = None,
@@ -99,10 +99,10 @@ class VideoAP(VideoMetric):
 
         Args:
             video_id: Its id.
+            predictions: Detections as in a results file, each with `category_id`, `score` and `segmentations`.
             ground_truth: Annotations as in a YouTube-VIS file, each with `category_id`, `segmentations` (per frame a
                 mask as array or RLE, or None), and optionally `id`, `iscrowd` (0 or 1) and `areas` (per frame pixels
                 or None; measured from the masks where absent).
-            predictions: Detections as in a results file, each with `category_id`, `score` and `segmentations`.
             ground_truth_label_maps: Per frame an integer array of shape (height, width); an annotation may then give
                 its `label` in these maps in place of `segmentations`.
             prediction_label_maps: The same for the predictions.
@@ -329,7 +329,7 @@ def score_youtube_vis(
                 )
             target[entry["video_id"]].append(entry)
     for video_id in objects:
-        metric.update(video_id, objects[video_id], detections[video_id])
+        metric.update(video_id, detections[video_id], objects[video_id])
     return metric
 
 
