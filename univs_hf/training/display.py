@@ -1,5 +1,5 @@
 # Copyright 2026 The univs-hf authors. Licensed under the Apache License, Version 2.0.
-"""What a person sees of a run: a progress bar with the latest figures, or lines where there is no terminal."""
+"""What a person sees of a run: lines of figures, and on a terminal a progress bar below them."""
 
 from __future__ import annotations
 
@@ -63,11 +63,9 @@ class RunDisplay:
         """Figures of the last updates."""
         if not self.enabled:
             return
-        text = describe(entry)
-        if self._bar:
-            self._progress.update(self._task, figures=text)
-        else:
-            self.line(f"step {step}/{self._max_steps}  {text}")
+        # Terminals are too narrow for all figures beside a bar.
+        self._progress.update(self._task, figures=_FIRST["loss"].format(entry["loss"]))
+        self.line(f"step {step}/{self._max_steps}  {describe(entry)}")
 
     def line(self, text: str) -> None:
         """A line of its own."""

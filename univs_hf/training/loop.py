@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.utils import DistributedType, gather_object
 from torch import Tensor
 
 from ..data.clip_dataset import ClipDataset
@@ -34,7 +34,7 @@ from .freezing import set_trainable_parameters, training_mode
 from .model_inputs import ModelInputs, give_only_loss, shown_terms
 from .model_start import FINAL_MODEL, align_memory, load_model, load_processor, load_start
 from .optimizer import make_optimizer, set_learning_rate
-from .processes import make_accelerator, rename_into_place
+from .processes import make_accelerator, prepare_sharding, rename_into_place
 from .run_log import RunLog
 from .run_state import RunState
 from .step_figures import StepFigures
@@ -143,6 +143,8 @@ class _Run:
         if evaluate is None and config.evaluation.every:
             evaluate = ShapesEvaluation(config.evaluation, self.output_dir, accelerator)
         self.evaluate = evaluate if config.evaluation.every else None
+        if self.evaluate is not None and accelerator.distributed_type == DistributedType.FSDP:
+            raise ValueError("`evaluation.every` must be 0 with FSDP: videos need the whole model in each process.")
         self.state = RunState(config, self.output_dir, accelerator)
         self.resumed_from = self.newest_checkpoint = self.state.find()
         self._load_model()
@@ -166,7 +168,12 @@ class _Run:
         set_trainable_parameters(model, config.model)
         if config.model.gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        self.inputs = ModelInputs(model, self.processor, config.prompts, config.model.train_text_encoder)
+        # The text tower of a sharded model works within the forward pass of the whole only.
+        embed_in_forward = config.model.train_text_encoder or (
+            accelerator.distributed_type == DistributedType.FSDP and model.category_embeddings is None
+        )
+        self.inputs = ModelInputs(model, self.processor, config.prompts, embed_in_forward)
+        prepare_sharding(accelerator, model)
         optimizer = make_optimizer(model, config.optimizer)
         self.base_rates = [group["lr"] for group in optimizer.param_groups]
         self.model, self.optimizer = accelerator.prepare(model, optimizer)

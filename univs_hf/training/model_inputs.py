@@ -52,7 +52,7 @@ class ModelInputs:
         model: The model, not wrapped.
         processor: Its processor.
         config: What the prompts are.
-        train_text_encoder: The text tower changes: names of categories are embedded in every step.
+        embed_in_forward: Names of categories are embedded in every step, as the text tower is trained.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class ModelInputs:
         model: UniVSForVideoSegmentation,
         processor: UniVSProcessor,
         config: PromptConfig,
-        train_text_encoder: bool,
+        embed_in_forward: bool,
     ):
         self._model = model
         self._processor = processor
         self._config = config
-        self._train_text_encoder = train_text_encoder
+        self._embed_in_forward = embed_in_forward
         self._categories: dict[str, Tensor] = {}
         self._expressions: OrderedDict[str, Tensor] = OrderedDict()
 
@@ -105,15 +105,15 @@ class ModelInputs:
         return float(torch.rand((), generator=generator)) < self._config.visual_probability
 
     def _category_inputs(self, category_set: str, device: torch.device) -> dict[str, Tensor]:
-        """Embeddings of all categories of a set, or their tokens while the text tower changes."""
+        """Embeddings of all categories of a set, or their tokens."""
         known = self._categories.get(category_set)
         if known is None:
-            if self._train_text_encoder:
+            if self._embed_in_forward:
                 known = self._processor(categories=category_set, return_tensors="pt")["category_input_ids"].to(device)
             else:
                 known = embed_categories(self._model, self._processor, category_set)[0].detach()
             self._categories[category_set] = known
-        return {"category_input_ids" if self._train_text_encoder else "category_embeddings": known}
+        return {"category_input_ids" if self._embed_in_forward else "category_embeddings": known}
 
     def _expression_inputs(self, expressions: Sequence[Sequence[str]], device: torch.device) -> dict[str, Tensor]:
         tokens = [torch.stack([self._expression_tokens(text) for text in texts]) for texts in expressions]

@@ -11,7 +11,14 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, ProjectConfiguration
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    DistributedType,
+    InitProcessGroupKwargs,
+    ProjectConfiguration,
+)
+from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from .config import TrainingConfig
 
@@ -53,6 +60,33 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
     if missing:
         raise ValueError(f"`tracking.trackers`: {missing} are not installed or not known to accelerate.")
     return accelerator
+
+
+def prepare_sharding(accelerator: Accelerator, model: PreTrainedModel) -> None:
+    """Makes a model fit for FSDP and tells which layers are sharded each by itself, unless the launch did.
+
+    By default accelerate takes what transformers names. That includes layers of CLIP's image tower, which is not in
+    the model, embeddings that accelerate shards a second time, and the prompt encoder and the decoder's layers, which
+    work through methods other than `forward` too, of which FSDP does not know. These are sharded with the whole.
+    """
+    if accelerator.distributed_type != DistributedType.FSDP:
+        return
+    # FSDP takes no scalars.
+    for name, parameter in list(model.named_parameters(recurse=False)):
+        if not parameter.ndim:
+            setattr(model, name, nn.Parameter(parameter.detach().reshape(1), parameter.requires_grad))
+    plugin = accelerator.state.fsdp_plugin
+    if plugin.transformer_cls_names_to_wrap:
+        return
+    parts = (model.model.backbone, model.model.pixel_decoder)
+    present = {type(module).__name__ for part in parts for module in part.modules()}
+    plugin.transformer_cls_names_to_wrap = sorted(present & set(model._no_split_modules))
+
+
+def unsharded_shapes(model: PreTrainedModel, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a model of [`prepare_sharding`] with the scalars that it had."""
+    scalars = {name for name, parameter in model.named_parameters(recurse=False) if parameter.numel() == 1}
+    return {name: value.reshape(()) if name in scalars else value for name, value in weights.items()}
 
 
 def rename_into_place(temporary: Path, target: Path) -> None:

@@ -21,6 +21,7 @@ from .checkpoints import CheckpointFolder, DamagedCheckpointError, verify
 from .config import TrainingConfig
 from .config_files import config_to_dict
 from .ema import WeightAverage
+from .processes import unsharded_shapes
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ class RunState:
                 if is_main:
                     bare = accelerator.unwrap_model(model)
                     with _without_progress_bars():
-                        bare.save_pretrained(folder / "model", state_dict=weights)
+                        bare.save_pretrained(folder / "model", state_dict=unsharded_shapes(bare, weights))
                     processor.save_pretrained(folder / "model")
             if is_main:
                 facts = {
