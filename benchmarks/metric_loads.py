@@ -161,7 +161,8 @@ def write_vis(folder: Path, num_videos: int) -> None:
         for place in range(21):
             moving = objects[place % 3] if place < 12 else MovingObject(rng, size)
             category = categories[place % 3] if place < 9 else rng.integers(1, 41)
-            tube = moving.tube(rng, 25, 1 + place // 3)
+            # Run lengths of about as many characters as those of the recorded cases of this size.
+            tube = moving.tube(rng, 25, 1 + 0.2 * (place // 3))
             detection = {"video_id": number, "category_id": int(category), "score": float(rng.random())}
             results.append({**detection, "segmentations": tube})
     truth = {"videos": videos, "annotations": annotations, "categories": [{"id": i} for i in range(1, 41)]}

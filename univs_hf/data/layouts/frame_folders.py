@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+
+from .png_decoding import decode_png
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 # Pixels of palette PNGs that are nobody's.
@@ -108,7 +111,11 @@ def read_label_map(path: Path) -> np.ndarray:
         ValueError: If it is no image of that kind.
     """
     try:
-        with Image.open(path) as image:
+        content = path.read_bytes()
+        array = decode_png(content)
+        if array is not None and array.ndim == 2:
+            return array
+        with Image.open(BytesIO(content)) as image:
             if image.mode not in ("P", "L", "1", "I;16", "I"):
                 raise ValueError(
                     f"{path} is an image of mode {image.mode}; expected a palette or grey image whose pixel values "

@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+
+from ...metrics.panoptic_frames import rgb_to_ids
+from .png_decoding import decode_png
 
 
 def read_panoptic_png(path: Path) -> np.ndarray:
@@ -22,17 +26,18 @@ def read_panoptic_png(path: Path) -> np.ndarray:
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}; expected a panoptic map.")
     try:
-        with Image.open(path) as image:
-            if image.mode != "RGB":
-                raise ValueError(f"{path} is an image of mode {image.mode}; expected a panoptic map, which is RGB.")
-            colours = np.asarray(image)
+        content = path.read_bytes()
+        colours = decode_png(content)
+        if colours is None or colours.ndim != 3:
+            with Image.open(BytesIO(content)) as image:
+                if image.mode != "RGB":
+                    raise ValueError(
+                        f"{path} is an image of mode {image.mode}; expected a panoptic map, which is RGB."
+                    )
+                colours = np.asarray(image)
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise ValueError(f"The image {path} cannot be read: {error}") from error
-    ids = colours[..., 2].astype(np.uint32)
-    for channel in (1, 0):
-        ids <<= 8
-        ids |= colours[..., channel]
-    return ids
+    return rgb_to_ids(colours)
 
 
 def panoptic_colours(ids: np.ndarray) -> np.ndarray:
