@@ -35,7 +35,7 @@ from .model_inputs import ModelInputs, give_only_loss, shown_terms
 from .model_start import FINAL_MODEL, align_memory, load_model, load_processor, load_start
 from .optimizer import make_optimizer, set_learning_rate
 from .processes import make_accelerator, prepare_sharding, rename_into_place
-from .run_log import RunLog
+from .run_log import RunLog, read_log
 from .run_state import RunState
 from .step_figures import StepFigures
 
@@ -189,6 +189,8 @@ class _Run:
             self.log.begin(self.step)
             write_config(config, self.output_dir / "config.yaml")
         accelerator.wait_for_everyone()
+        if not accelerator.is_main_process:
+            self.log.entries = read_log(self.log.path)
         accelerator.init_trackers(config.tracking.project, config=_flat(config_to_dict(config)))
         batches = ClipBatches(
             self.dataset,
@@ -232,7 +234,13 @@ class _Run:
             began = time.perf_counter()
             if self.step % config.checkpoint.every == 0 or is_last:
                 self.newest_checkpoint = self.state.save(
-                    self.step, self.sampler, self.accumulation, self.model, self.average, self.processor
+                    self.step,
+                    self.sampler,
+                    self.accumulation,
+                    self.model,
+                    self.optimizer,
+                    self.average,
+                    self.processor,
                 )
             if self.evaluate is not None and (self.step % config.evaluation.every == 0 or is_last):
                 self._evaluate()

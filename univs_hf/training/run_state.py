@@ -90,6 +90,7 @@ class RunState:
         sampler: ClipBatchSampler,
         accumulation: int,
         model: nn.Module,
+        optimizer: torch.optim.Optimizer,
         average: WeightAverage | None,
         processor: Any,
     ) -> Path:
@@ -99,6 +100,8 @@ class RunState:
         accelerator.wait_for_everyone()
         with self.folder.writing(step) if is_main else contextlib.nullcontext(self.folder.temporary(step)) as folder:
             accelerator.wait_for_everyone()
+            if self._is_sharded:
+                _complete_state(optimizer)
             accelerator.save_state(str(folder / "state"), safe_serialization=True)
             if average is not None and (is_main or self._is_sharded):
                 torch.save(average.state_dict(), folder / "state" / self._average_file())
@@ -160,6 +163,18 @@ class RunState:
 
     def _average_file(self) -> str:
         return f"average-{self.accelerator.process_index}.pt" if self._is_sharded else "average.pt"
+
+
+def _complete_state(optimizer: torch.optim.Optimizer) -> None:
+    """Gives parameters that have had no gradient yet the state that AdamW begins with, which FSDP expects of all."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter not in optimizer.state:
+                optimizer.state[parameter] = {
+                    "step": torch.tensor(0.0),
+                    "exp_avg": torch.zeros_like(parameter),
+                    "exp_avg_sq": torch.zeros_like(parameter),
+                }
 
 
 @contextlib.contextmanager
