@@ -35,7 +35,8 @@ def test_two_processes_give_the_figures_of_one(name, model, tmp_path, project_ro
     launchers = {
         "one": [sys.executable],
         "two": [
-            *(sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"),
+            # Of accelerate's launchers only that for GPUs starts several processes by itself; they find none, use CPUs.
+            *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
             *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
         ],
     }
@@ -46,9 +47,11 @@ def test_two_processes_give_the_figures_of_one(name, model, tmp_path, project_ro
         command += ["--model", str(model), "--out", str(out), "--device", "cpu", "--quiet"]
         command += [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(project_root)}
+        environment |= {"CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         scores[number] = json.loads((out / "scores.json").read_text())
         assert (out / "report.html").stat().st_size > 10_000
+    assert [scores[number]["run"]["num_processes"] for number in launchers] == [1, 2]
     assert scores["one"]["figures"] == scores["two"]["figures"]
     assert scores["one"]["videos"] == scores["two"]["videos"] and len(scores["one"]["videos"]) == 2
