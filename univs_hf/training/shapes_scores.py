@@ -156,7 +156,7 @@ class ShapesScores:
             {"id": thing.id, "category_id": thing.category, "segmentations": list(video.mask(thing.id))}
             for thing in video.things
         ]
-        metric.update(video.key, truth, predictions)
+        metric.update(video.key, predictions, truth)
         return results
 
     def _vss(self, model: Any, processor: Any, video: MovingShapesVideo, metric: VSSMetric) -> list[dict[str, Any]]:
