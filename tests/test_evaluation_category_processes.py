@@ -35,7 +35,7 @@ def test_two_processes_give_the_figures_of_one(name, model, tmp_path, project_ro
     launchers = {
         "one": [sys.executable],
         "two": [
-            # Of accelerate's launchers only that for GPUs starts several processes by itself; they find none, use CPUs.
+            # Of accelerate's launchers only that for GPUs starts several processes by itself.
             *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
             *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
         ],
