@@ -15,9 +15,10 @@ from tiny_processor import text_config
 from univs_hf.clip_engine_univs import ClipEngine, Expressions, FrameGeometry
 from univs_hf.clip_tasks_univs import assign_owners, count_pixels, mask_quality, pixel_owners
 from univs_hf.image_processing_univs import UniVSImageProcessor
-from univs_hf.prompted_tasks_univs import merge_masks, semantic_map
+from univs_hf.prompted_tasks_univs import merge_masks
 from univs_hf.query_matching_univs import follow_objects, match_learnable_queries
 from univs_hf.referring_task_univs import most_similar_query
+from univs_hf.semantic_voting_univs import vote_for_classes
 
 GEOMETRY = FrameGeometry((40, 60), (30, 60), (32, 64))
 EMPTY = torch.full((8, 16), -4.0)
@@ -80,8 +81,16 @@ def test_semantic_map_counts_votes_in_parts(monkeypatch, block):
     padded = GEOMETRY.to_padded(logits)
     weight = scores * mask_quality(GEOMETRY.crop(padded), config)[:, None]
     expected = torch.einsum("qc,qthw->cthw", weight, padded.sigmoid()).argmax(dim=0)
-    monkeypatch.setattr("univs_hf.prompted_tasks_univs._BLOCK_ELEMENTS", block)
-    labels = semantic_map(logits, scores, GEOMETRY, config)
+    monkeypatch.setattr("univs_hf.semantic_voting_univs.block_elements", lambda tensor: block)
+    labels = vote_for_classes(
+        logits,
+        scores,
+        GEOMETRY.padded_size,
+        GEOMETRY.padded_size,
+        config.quality_high_logit,
+        config.quality_low_logit,
+        counted_size=GEOMETRY.resized_size,
+    )
     assert labels.shape == (2, 32, 64) and (labels == expected).float().mean() > 0.999
 
 

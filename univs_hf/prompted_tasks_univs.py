@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from .clip_tasks_univs import Clip, ClipTask, assign_owners, count_pixels, mask_iou, pixel_owners
 from .modeling_univs import mask_boxes
 from .prompt_memory_univs import VisualPromptMemory
 from .query_matching_univs import Match, QueryPredictions, follow_objects
+from .semantic_voting_univs import vote_for_classes
 
 if TYPE_CHECKING:
-    from .clip_engine_univs import ClipEngine, FrameGeometry
-    from .configuration_univs import UniVSConfig
+    from .clip_engine_univs import ClipEngine
     from .modeling_univs import UniVSForVideoSegmentation, UniVSForVideoSegmentationOutput
 
 # Pixels of masks that are encoded, and values of maps that are made, at a time; more are done in parts.
@@ -601,7 +600,16 @@ class PanopticObjectSegmentationTask(ObjectSegmentationTask):
         num_learnable = outputs.masks_queries_logits.shape[1] - self.num_objects
         logits = outputs.masks_queries_logits[0, :num_learnable]
         scores = outputs.class_queries_logits[0, :num_learnable].float().sigmoid()
-        return semantic_map(logits, scores, self.engine.geometry, self.engine.config)
+        geometry, config = self.engine.geometry, self.engine.config
+        return vote_for_classes(
+            logits,
+            scores,
+            geometry.padded_size,
+            geometry.padded_size,
+            config.quality_high_logit,
+            config.quality_low_logit,
+            counted_size=geometry.resized_size,
+        )
 
     def _stuff_flags(self, objects: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(self._is_stuff(objects)).to(self.engine.device)
@@ -624,42 +632,3 @@ class PanopticObjectSegmentationTask(ObjectSegmentationTask):
         if category is not None:
             segment.update(label_id=category, label=self.engine.category_names[category])
         return {**segment, "is_thing": self.is_thing(object_id)}
-
-
-def semantic_map(
-    logits: torch.Tensor, scores: torch.Tensor, geometry: FrameGeometry, config: UniVSConfig
-) -> torch.Tensor:
-    """Category of every pixel by the votes of queries: score x quality x mask probability (section B.4, step 3).
-
-    Args:
-        logits (`torch.Tensor` of shape (Q, T, h4, w4)): Mask logits.
-        scores (`torch.Tensor` of shape (Q, K)): Class probabilities.
-
-    Returns:
-        `torch.Tensor` of shape (T, Hp, Wp), int64.
-    """
-    num_queries, num_frames, height, width = logits.shape
-    stride = geometry.padded_size[0] // height
-    # Quality as in `mask_quality`, which would need all masks at full size at once.
-    counts = scores.new_zeros(2, num_queries)
-    per_part = max(_BLOCK_ELEMENTS // (num_frames * geometry.padded_size[0] * geometry.padded_size[1]), 1)
-    for first in range(0, num_queries, per_part):
-        part = geometry.crop(geometry.to_padded(logits[first : first + per_part]))
-        for row, threshold in enumerate((config.quality_high_logit, config.quality_low_logit)):
-            counts[row, first : first + per_part] = (part > threshold).flatten(1).sum(dim=1).to(counts.dtype)
-    votes = (scores * (counts[0] / counts[1].clamp(min=1))[:, None]).T.contiguous()
-
-    labels = torch.empty(num_frames, *geometry.padded_size, dtype=torch.int64, device=logits.device)
-    per_strip = max(_BLOCK_ELEMENTS // ((num_queries + len(votes)) * stride**2 * width), 1)
-    for frame in range(num_frames):
-        for top in range(0, height, per_strip):
-            bottom = min(top + per_strip, height)
-            # One row more on either side, for the interpolation.
-            above, below = min(top, 1), min(height - bottom, 1)
-            piece = logits[None, :, frame, top - above : bottom + below].float()
-            size = (piece.shape[-2] * stride, width * stride)
-            piece = F.interpolate(piece, size=size, mode="bilinear", align_corners=False)[0]
-            piece = piece[:, above * stride : piece.shape[1] - below * stride].sigmoid()
-            winner = (votes @ piece.flatten(1)).max(dim=0).indices
-            labels[frame, top * stride : bottom * stride] = winner.view(-1, width * stride)
-    return labels

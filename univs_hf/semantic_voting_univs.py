@@ -16,6 +16,7 @@ def vote_for_classes(
     resized_size: tuple[int, int],
     quality_high_logit: float,
     quality_low_logit: float,
+    counted_size: tuple[int, int] | None = None,
 ) -> torch.Tensor:
     """Class of every pixel of a clip.
 
@@ -24,6 +25,7 @@ def vote_for_classes(
         scores: (Q, K), class scores in [0, 1].
         original_size, resized_size: (height, width).
         quality_high_logit, quality_low_logit: See [`UniVSImageProcessor.post_process_semantic_segmentation`].
+        counted_size: Height and width of the upper left part by which a mask's quality is judged; by default all.
 
     Returns:
         int64 (T, H, W) class indices.
@@ -32,28 +34,45 @@ def vote_for_classes(
     rows, row_of, row_counts = _nearest_counts(resized_size[0], original_size[0], mask_logits.device)
     columns, column_of, column_counts = _nearest_counts(resized_size[1], original_size[1], mask_logits.device)
     row_counts, column_counts = row_counts.float(), column_counts.float()
+    if counted_size is not None:
+        row_counts[rows >= counted_size[0]] = 0
+        column_counts[columns >= counted_size[1]] = 0
 
-    # Where the wanted rows of the padded map lie between two rows at stride 4.
-    upper, lower, share = (line[rows] for line in bilinear_axis(height, 4 * height, mask_logits.device))
-    share = share[:, None]
-    first_row, last_row = upper.tolist(), lower.tolist()
     all_columns = len(columns) == int(columns[-1]) + 1
-
     # Strips of wanted rows; masks of Q queries and votes of K classes decide how high a strip may be.
     strip = max(block_elements(mask_logits) // (4 * len(columns) * (num_queries + scores.shape[1])), 1)
 
-    def strips(frame: int) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Which of `rows` a strip covers, and the logits (Q, rows, columns) there."""
+    def widen(piece: torch.Tensor) -> torch.Tensor:
+        """Some rows of a frame at stride 4 (Q, rows, w) with the wanted columns of the padded map."""
+        size = (piece.shape[1], 4 * width)
+        piece = F.interpolate(piece.float()[None], size=size, mode="bilinear", align_corners=False)[0]
+        return piece[..., : len(columns)] if all_columns else piece.index_select(2, columns)
+
+    def strips_of_all_rows(frame: int) -> Iterator[tuple[slice, torch.Tensor]]:
+        # Rows 4 i - 2 to 4 i + 1 lie between the same two rows at stride 4; beyond the border, the outermost repeats.
+        share = torch.tensor([0.125, 0.375, 0.625, 0.875], device=mask_logits.device)[:, None]
+        groups = (len(rows) + 5) // 4
+        step = max(strip // 4, 1)
+        for start in range(0, groups, step):
+            stop = min(start + step, groups)
+            lines = torch.arange(start - 1, stop + 1, device=mask_logits.device).clamp(0, height - 1)
+            piece = widen(mask_logits[:, frame].index_select(1, lines))
+            piece = torch.lerp(piece[:, :-1, None], piece[:, 1:, None], share).flatten(1, 2)
+            first, last = max(4 * start - 2, 0), min(4 * stop - 2, len(rows))
+            yield slice(first, last), piece[:, first - 4 * start + 2 : last - 4 * start + 2].contiguous()
+
+    def strips_of_some_rows(frame: int) -> Iterator[tuple[slice, torch.Tensor]]:
+        upper, lower, share = (line[rows] for line in bilinear_axis(height, 4 * height, mask_logits.device))
+        first_row, last_row = upper.tolist(), lower.tolist()
         for start in range(0, len(rows), strip):
             covered = slice(start, start + strip)
             top, bottom = first_row[start], last_row[min(start + strip, len(rows)) - 1] + 1
-            piece = mask_logits[:, frame, top:bottom].float()
-            # Columns first, on the few rows at stride 4; the height stays as it is.
-            size = (bottom - top, 4 * width)
-            piece = F.interpolate(piece[None], size=size, mode="bilinear", align_corners=False)[0]
-            piece = piece[..., : len(columns)] if all_columns else piece.index_select(2, columns)
+            piece = widen(mask_logits[:, frame, top:bottom])
             above, below = (piece.index_select(1, index[covered] - top) for index in (upper, lower))
-            yield covered, torch.lerp(above, below, share[covered])
+            yield covered, torch.lerp(above, below, share[covered, None])
+
+    # Which of `rows` a strip covers, and the logits (Q, rows, columns) there.
+    strips = strips_of_all_rows if len(rows) == int(rows[-1]) + 1 else strips_of_some_rows
 
     certain = scores.new_zeros(num_queries, dtype=torch.float64)
     possible = scores.new_zeros(num_queries, dtype=torch.float64)
