@@ -55,8 +55,10 @@ def vote_for_classes(
         step = max(strip // 4, 1)
         for start in range(0, groups, step):
             stop = min(start + step, groups)
-            lines = torch.arange(start - 1, stop + 1, device=mask_logits.device).clamp(0, height - 1)
-            piece = widen(mask_logits[:, frame].index_select(1, lines))
+            top, bottom = max(start - 1, 0), min(stop + 1, height)
+            piece = F.pad(
+                widen(mask_logits[:, frame, top:bottom]), (0, 0, top - start + 1, stop + 1 - bottom), "replicate"
+            )
             piece = torch.lerp(piece[:, :-1, None], piece[:, 1:, None], share).flatten(1, 2)
             first, last = max(4 * start - 2, 0), min(4 * stop - 2, len(rows))
             yield slice(first, last), piece[:, first - 4 * start + 2 : last - 4 * start + 2].contiguous()
