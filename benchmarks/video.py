@@ -6,9 +6,11 @@
 For each task and number of objects: frames per second, the shares of encoding, decoding and everything else, the
 resident memory, and the share of the machine's matrix-multiply peak (measured in the same run) that the least
 floating-point work per frame makes up. Beside it the time of the original's schedule with our modules: backbone and
-pixel decoder for every frame of every clip, masks at stride 4 and classes over the whole vocabulary at all ten heads,
-learnable queries always, all masks at full size for the prompted tasks. Weights are random, so objects of VIS and VPS
-are whatever is found, bounded by their number.
+pixel decoder for every frame of every clip, the deformable attention by `grid_sample` as the original has it without
+its CUDA kernel, masks at stride 4 and classes over the whole vocabulary at all ten heads, learnable queries always,
+all masks at full size for the prompted tasks, and the votes of all masks at full size for VSS. What else the original
+does with a clip's masks is not counted. Weights are random, so objects of VIS and VPS are whatever is found, bounded
+by their number.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from model import count_flops, matrix_peak, parse_common, run_and_write, synchronize
@@ -26,6 +29,7 @@ from torch.nn import functional as F
 from univs_hf import UniVSConfig, UniVSForVideoSegmentation
 from univs_hf.clip_engine_univs import ClipEngine, Expressions, FrameGeometry
 from univs_hf.image_processing_univs import UniVSImageProcessor
+from univs_hf.modeling_univs import MultiScaleDeformableAttention
 
 VOCABULARY = 3938  # categories of the published table
 NUM_CATEGORIES = {"vis": 40, "vps": 124, "vss": 124, "pvos": 124}
@@ -167,11 +171,33 @@ def original_schedule(
     model: UniVSForVideoSegmentation, task: str, num_objects: int, frames: torch.Tensor, geometry: FrameGeometry
 ) -> None:
     """One clip as the original computes it."""
-    features = model.encode_frames(frames[None])
+    with mock.patch.object(MultiScaleDeformableAttention, "forward", sample_by_grid):
+        features = model.encode_frames(frames[None])
     prompts = clip_prompts(model, task, num_objects, features, geometry)
     output = model.decode_clip(features, prompts=prompts, output_auxiliary_logits=True)
+    masks = output.masks_queries_logits[0].float()
     if task in PROMPTED:
-        F.interpolate(output.masks_queries_logits[0].float(), size=geometry.padded_size, mode="bilinear")
+        F.interpolate(masks, size=geometry.padded_size, mode="bilinear")
+    if task == "vss":
+        masks = F.interpolate(masks[: model.config.num_queries], size=geometry.padded_size, mode="bilinear")
+        scores = output.class_queries_logits[0, : len(masks), : NUM_CATEGORIES[task]].float().sigmoid()
+        quality = (masks > 1).flatten(1).sum(1) / (masks > -1).flatten(1).sum(1).clamp(min=1)
+        for frame in masks.transpose(0, 1):
+            torch.einsum("qc,qhw->chw", scores * quality[:, None], frame.sigmoid()).argmax(0)
+
+
+def sample_by_grid(
+    module: MultiScaleDeformableAttention,
+    value: torch.Tensor,
+    value_spatial_shapes: torch.Tensor,
+    value_spatial_shapes_list: list[tuple[int, int]],
+    level_start_index: torch.Tensor,
+    sampling_locations: torch.Tensor,
+    attention_weights: torch.Tensor,
+    im2col_step: int,
+) -> torch.Tensor:
+    """The deformable attention on any device as on those without a faster form."""
+    return module.sample_grid(value, value_spatial_shapes_list, sampling_locations, attention_weights)
 
 
 def least_flops(
