@@ -855,18 +855,6 @@ def test_results_file(tmp_path):
         read_results(tmp_path / "other.json")
 
 
-def test_demo(tmp_path, project_root):
-    """What `make demo` runs, in a process of its own."""
-    environment = {**os.environ, "PYTHONPATH": str(project_root)}
-    command = [sys.executable, str(project_root / "demo" / "run_demo.py"), "--out", str(tmp_path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    for task in ("vss", "vos"):
-        results = check_output(tmp_path / f"shapes-{task}.mp4", tmp_path / f"shapes-{task}.json", (180, 320), 24, 12)
-        assert str(tmp_path / f"shapes-{task}.mp4") in done.stdout
-    assert {entry["id"] for entry in results["frames"][0]["segments"]} == {1, 2, 3}
-
-
 def test_commands_of_the_readme(capsys, tmp_path, model_dir, clip, project_root, monkeypatch):
     """Each runs as it stands, in a folder with the files that it names."""
     readme = (project_root / "README.md").read_text()

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,19 @@ FIGURES: dict[str, dict[str, str]] = {
 _SHEET_FRAMES = 4
 # Detections with a lower score are not shown.
 _SHOWN_SCORE = 0.3
+
+
+@dataclass(frozen=True)
+class TaskRun:
+    """What a model found in a video.
+
+    Attributes:
+        results: One of each frame, as a session gives them.
+        objects: What is known of the objects of the whole video, see [`UniVSInferenceSession.summary`].
+    """
+
+    results: list[dict[str, Any]]
+    objects: list[dict[str, Any]]
 
 
 def _representative(group: str) -> int:
@@ -99,11 +113,30 @@ class ShapesScores:
             video has nothing to look for has none.
         """
         pictures = {}
-        for task, metric in self.metrics.items():
-            results = getattr(self, f"_{task}")(model, processor, video, metric)
-            if results is not None:
-                pictures[task] = _picture(video, task, results)
+        for task in self.metrics:
+            found = self.run_task(task, model, processor, video)
+            if found is not None:
+                pictures[task] = _picture(video, task, found.results)
         return pictures
+
+    def run_task(
+        self, task: str, model: UniVSForVideoSegmentation, processor: UniVSProcessor, video: MovingShapesVideo
+    ) -> TaskRun | None:
+        """Runs one of the tasks on a video and scores it.
+
+        Args:
+            task: One of those that are scored.
+            model, processor, video: See [`ShapesScores.run`].
+
+        Returns:
+            None if the video has nothing for the task to look for.
+
+        Raises:
+            ValueError: If the task is none of those that are scored.
+        """
+        if task not in self.metrics:
+            raise ValueError(f"`task` must be one of {list(self.metrics)}, got {task!r}.")
+        return getattr(self, f"_{task}")(model, processor, video, self.metrics[task])
 
     def figures(self) -> dict[str, float]:
         """`task/figure` -> value over all videos so far, fractions; NaN where there was nothing to score."""
@@ -135,7 +168,7 @@ class ShapesScores:
             processor.set_categories(session, CATEGORY_SET)
         return session
 
-    def _vis(self, model: Any, processor: Any, video: MovingShapesVideo, metric: VideoAP) -> list[dict[str, Any]]:
+    def _vis(self, model: Any, processor: Any, video: MovingShapesVideo, metric: VideoAP) -> TaskRun:
         session = processor.init_video_session(list(video.frames), task="vis", **self.settings)
         things = [category for category in CATEGORIES if category.is_thing]
         processor.set_categories(session, [thing.text for thing in things], [True] * len(things))
@@ -157,14 +190,15 @@ class ShapesScores:
             for thing in video.things
         ]
         metric.update(video.key, predictions, truth)
-        return results
+        return TaskRun(results, session.summary())
 
-    def _vss(self, model: Any, processor: Any, video: MovingShapesVideo, metric: VSSMetric) -> list[dict[str, Any]]:
-        results = list(model.propagate_in_video_iterator(self._session(processor, video, "vss", True)))
+    def _vss(self, model: Any, processor: Any, video: MovingShapesVideo, metric: VSSMetric) -> TaskRun:
+        session = self._session(processor, video, "vss", True)
+        results = list(model.propagate_in_video_iterator(session))
         metric.update(video.key, (_map(result) for result in results), video.semantic_maps)
-        return results
+        return TaskRun(results, session.summary())
 
-    def _vps(self, model: Any, processor: Any, video: MovingShapesVideo, metric: VPQMetric) -> list[dict[str, Any]]:
+    def _vps(self, model: Any, processor: Any, video: MovingShapesVideo, metric: VPQMetric) -> TaskRun:
         session = self._session(processor, video, "vps", True)
         results = list(model.propagate_in_video_iterator(session))
         # What an object is has been decided by the whole video.
@@ -181,11 +215,9 @@ class ShapesScores:
             for labels in video.labels.astype(np.int32)
         ]
         metric.update(video.key, predicted, truth)
-        return results
+        return TaskRun(results, session.summary())
 
-    def _vos(
-        self, model: Any, processor: Any, video: MovingShapesVideo, metric: DavisMetric
-    ) -> list[dict[str, Any]] | None:
+    def _vos(self, model: Any, processor: Any, video: MovingShapesVideo, metric: DavisMetric) -> TaskRun | None:
         first = [thing.id for thing in video.things if video.is_visible[0, thing.id - 1]]
         if not first:
             return None
@@ -196,9 +228,9 @@ class ShapesScores:
         session.add_inputs(0, "mask", {number: truth[0] == number for number in range(1, len(first) + 1)})
         results = list(model.propagate_in_video_iterator(session))
         metric.update(video.key, (_map(result) for result in results), truth)
-        return results
+        return TaskRun(results, session.summary())
 
-    def _pvos(self, model: Any, processor: Any, video: MovingShapesVideo, metric: PVOSMetric) -> list[dict[str, Any]]:
+    def _pvos(self, model: Any, processor: Any, video: MovingShapesVideo, metric: PVOSMetric) -> TaskRun:
         begins = video.is_visible.argmax(0)
         session = self._session(processor, video, "pvos", True)
         session.set_object_categories({entity.id: entity.category for entity in video.entities})
@@ -215,11 +247,11 @@ class ShapesScores:
             reference_frames=references,
             object_classes={entity.id: self._pvos_classes[entity.is_thing] for entity in video.entities},
         )
-        return results
+        return TaskRun(results, session.summary())
 
     def _refvos(
         self, model: Any, processor: Any, video: MovingShapesVideo, metric: RefYouTubeVOSMetric
-    ) -> list[dict[str, Any]] | None:
+    ) -> TaskRun | None:
         chosen: dict[int, str] = {}
         for expression in video.expressions:
             chosen.setdefault(expression.entity_id, expression.text)
@@ -232,7 +264,7 @@ class ShapesScores:
         nothing = np.zeros(video.labels.shape[1:], bool)
         predictions = {str(number): [frame.get(number, nothing) for frame in masks] for number in chosen}
         metric.update(video.key, predictions, video.labels, expressions={str(number): number for number in chosen})
-        return results
+        return TaskRun(results, session.summary())
 
 
 def score_videos(
