@@ -90,7 +90,7 @@ def test_errors_of_the_code_are_not_swallowed(sources, monkeypatch):
     def broken(*args):
         raise TypeError("a bug")
 
-    monkeypatch.setattr("univs_hf.data.clip_dataset.clip_from_row", broken)
+    monkeypatch.setattr("univs_hf.data.clip_attempts.clip_from_row", broken)
     with pytest.raises(TypeError, match="a bug"):
         ClipDataset(sources)[ClipIndex(0, 0, 0)]
 

@@ -8,6 +8,7 @@ import torch
 from univs_hf.data.clip_dataset import ClipDataset
 from univs_hf.data.moving_shapes import MovingShapes, MovingShapesConfig
 from univs_hf.data.row_builder import write_parquet
+from univs_hf.data.sampler import ClipIndex
 from univs_hf.data.schema import FEATURES
 from univs_hf.training.clip_sources import MissingDatasetError, clip_sources, dataset_entries
 from univs_hf.training.config_files import config_from_dict
@@ -76,7 +77,7 @@ def test_folders_and_generated_videos_give_the_same_clips(tmp_path):
     assert [(source.name, len(source.rows)) for source in sources] == [("made", 3), ("parquet", 3), ("saved", 3)]
     dataset = ClipDataset(sources)
     for row in range(3):
-        clips = [dataset[(source, row, 11)] for source in range(3)]
+        clips = [dataset[ClipIndex(source, row, 11)] for source in range(3)]
         for clip in clips[1:]:
             assert clip.key == clips[0].key and torch.equal(clip.frames, clips[0].frames)
             assert torch.equal(clip.label_maps, clips[0].label_maps)

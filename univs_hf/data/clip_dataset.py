@@ -3,20 +3,18 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import datasets
 from torch.utils.data import Dataset
 
 from .clip import Clip, SourceClip
-from .clip_from_row import ClipConfig, EmptyClipError, clip_from_row, source_clip_from_row
+from .clip_attempts import first_clip
+from .clip_from_row import ClipConfig
 from .clip_random import MAX_SEED, Purpose, derive_seed
 from .sampler import ClipIndex, DatasetShare
-from .schema import FEATURES, Row, RowError
-
-logger = logging.getLogger(__name__)
+from .schema import FEATURES, Row
 
 
 @dataclass(frozen=True)
@@ -87,25 +85,15 @@ class ClipDataset(Dataset):
         Raises:
             RuntimeError: If no attempt gave a clip; names the rows and the reasons.
         """
-        dataset, first_row, seed = index
-        source = self.sources[dataset]
-        make = source_clip_from_row if self.geometry_on_device else clip_from_row
-        skipped: list[str] = []
+        source = self.sources[index.dataset]
+        place = f"row {index.row}, seed {index.seed}"
+        return first_clip(self._candidates(index), source.config, self.geometry_on_device, source.name, place)
+
+    def _candidates(self, index: ClipIndex) -> Iterator[tuple[Row, int]]:
+        dataset, row, seed = index
         for attempt in range(self.max_attempts):
-            number = first_row if attempt == 0 else derive_seed(Purpose.RETRY, seed, attempt) % len(source.rows)
-            try:
-                clip = make(self.row(dataset, number), (seed + attempt) & MAX_SEED, source.config)
-            except EmptyClipError as error:
-                skipped.append(str(error))
-            except RowError as error:
-                logger.warning("%s: %s", source.name, error)
-                skipped.append(str(error))
-            else:
-                return replace(clip, skipped=tuple(skipped)) if skipped else clip
-        raise RuntimeError(
-            f"No clip of {source.name!r} after {self.max_attempts} attempts from row {first_row}, seed {seed}: "
-            f"{skipped}"
-        )
+            yield self.row(dataset, row), (seed + attempt) & MAX_SEED
+            row = derive_seed(Purpose.RETRY, seed, attempt + 1) % len(self.sources[dataset].rows)
 
 
 def list_of_clips(clips: list[Clip | SourceClip]) -> list[Clip | SourceClip]:

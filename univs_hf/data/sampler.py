@@ -18,8 +18,7 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from .clip_random import Purpose, derive_seed, generator
-
-_BLOCK = 1024
+from .dataset_draws import DatasetDraws
 
 
 class ClipIndex(NamedTuple):
@@ -86,12 +85,8 @@ class ClipBatchSampler(Sampler[list[ClipIndex]]):
         for share in datasets:
             if share.num_rows < 1:
                 raise ValueError(f"`datasets`: {share.name!r} must have at least one row, got {share.num_rows}.")
-            if not (np.isfinite(share.weight) and share.weight > 0):
-                raise ValueError(f"`datasets`: the weight of {share.name!r} must be above 0, got {share.weight}.")
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
-        if seed < 0:
-            raise ValueError(f"`seed` must be at least 0, got {seed}.")
         if world_size < 1 or not 0 <= rank < world_size:
             raise ValueError(f"`rank` must be in [0, `world_size`), got rank {rank} of {world_size}.")
         if num_steps is not None and num_steps < 0:
@@ -103,12 +98,11 @@ class ClipBatchSampler(Sampler[list[ClipIndex]]):
         self.world_size = world_size
         self.num_steps = num_steps
         self.one_dataset_per_step = one_dataset_per_step
-        weights = np.array([share.weight for share in datasets], np.float64)
-        self._bounds = np.cumsum(weights / weights.sum())[:-1]
+        weights = {share.name: share.weight for share in datasets}
+        self._draws = DatasetDraws(weights, seed, world_size, one_dataset_per_step)
         self._keys = [zlib.crc32(name.encode()) for name in names]
         self._start_step = 0
         self._start_cursors = np.zeros(len(names), np.int64)
-        self._block: tuple[int, np.ndarray] | None = None
         self._known = (0, self._start_cursors)
         self._orders: dict[int, tuple[int, np.ndarray]] = {}
 
@@ -131,14 +125,14 @@ class ClipBatchSampler(Sampler[list[ClipIndex]]):
             ValueError: If the step lies before that of the loaded state.
         """
         cursors = self._cursors_at(step)
-        draws = self._draws_at(step)
+        draws = self._draws.at(step)
         dataset = int(draws[self.rank])
         position = int(cursors[dataset]) + self.batch_size * int((draws[: self.rank] == dataset).sum())
         return [self._index(dataset, position + offset) for offset in range(self.batch_size)]
 
     def dataset_at(self, step: int, rank: int | None = None) -> int:
         """Position of the dataset that a process, by default this one, draws at a step."""
-        return int(self._draws_at(step)[self.rank if rank is None else rank])
+        return int(self._draws.at(step)[self.rank if rank is None else rank])
 
     def state_dict(self, step: int) -> dict[str, Any]:
         """State from which the batches of `step` and later follow; plain integers and names.
@@ -168,7 +162,7 @@ class ClipBatchSampler(Sampler[list[ClipIndex]]):
             ValueError: If something is missing or, when strict, differs.
         """
         expected = self.state_dict(self._start_step)
-        missing = sorted(set(expected) - set(state))
+        missing = sorted((set(expected) if strict else {"step"}) - set(state))
         if missing:
             raise ValueError(f"`state` lacks {missing}.")
         if strict:
@@ -180,22 +174,11 @@ class ClipBatchSampler(Sampler[list[ClipIndex]]):
                     f"`state` was saved with the datasets {sorted(state['cursors'])}, the sampler has "
                     f"{sorted(expected['cursors'])}."
                 )
+        # Streamed data has none.
+        cursors = state.get("cursors", {})
         self._start_step = int(state["step"])
-        self._start_cursors = np.array([int(state["cursors"].get(share.name, 0)) for share in self.datasets], np.int64)
+        self._start_cursors = np.array([int(cursors.get(share.name, 0)) for share in self.datasets], np.int64)
         self._known = (self._start_step, self._start_cursors)
-
-    def _draws_at(self, step: int) -> np.ndarray:
-        """Dataset of every process at a step, int64 (world_size,)."""
-        return self._draws_of_block(step // _BLOCK)[step % _BLOCK]
-
-    def _draws_of_block(self, block: int) -> np.ndarray:
-        """Datasets of `_BLOCK` steps, int64 (_BLOCK, world_size)."""
-        if self._block is None or self._block[0] != block:
-            columns = 1 if self.one_dataset_per_step else self.world_size
-            uniform = generator(Purpose.DATASET_DRAW, self.seed, block).random((_BLOCK, columns))
-            draws = np.searchsorted(self._bounds, uniform, side="right")
-            self._block = (block, np.broadcast_to(draws, (_BLOCK, self.world_size)))
-        return self._block[1]
 
     def _cursors_at(self, step: int) -> np.ndarray:
         """Rows that all processes have taken from each dataset before a step, int64 (number of datasets,)."""
@@ -204,13 +187,7 @@ class ClipBatchSampler(Sampler[list[ClipIndex]]):
             known, cursors = self._start_step, self._start_cursors
         if step < known:
             raise ValueError(f"`step` must be at least {known}, where the loaded state begins, got {step}.")
-        cursors = cursors.copy()
-        while known < step:
-            stop = min(step, (known // _BLOCK + 1) * _BLOCK)
-            first = known % _BLOCK
-            draws = self._draws_of_block(known // _BLOCK)[first : first + stop - known]
-            cursors += self.batch_size * np.bincount(draws.ravel(), minlength=len(self.datasets))
-            known = stop
+        cursors = cursors + self.batch_size * self._draws.counts(known, step)
         self._known = (step, cursors)
         return cursors
 

@@ -13,16 +13,17 @@ from torch.utils.data import DataLoader
 from ..data.clip import Clip, SourceClip
 from ..data.clip_batch import ClipBatch, collate_clips
 from ..data.clip_dataset import ClipDataset, list_of_clips
+from ..data.clip_stream import ClipStream, StreamedBatch
 from ..data.sampler import ClipBatchSampler
 from .config import DataConfig
 
 
 class ClipBatches:
-    """Batches of this process, one after the other, from where the sampler is.
+    """Batches of this process, one after the other, from where the sampler or the stream is.
 
     Args:
         dataset: The clips.
-        sampler: Which of them.
+        sampler: Which of them; for a stream the stream.
         config: Workers.
         device: Where batches are wanted.
         image_mean, image_std: Of RGB values 0 to 255.
@@ -34,17 +35,20 @@ class ClipBatches:
 
     def __init__(
         self,
-        dataset: ClipDataset,
-        sampler: ClipBatchSampler,
+        dataset: ClipDataset | ClipStream,
+        sampler: ClipBatchSampler | ClipStream,
         config: DataConfig,
         device: torch.device,
         image_mean: Sequence[float],
         image_std: Sequence[float],
         size_divisor: int,
     ):
+        self._stream = dataset if isinstance(dataset, ClipStream) else None
+        # A stream gives batches.
+        batching = {"batch_sampler": sampler} if self._stream is None else {"batch_size": None}
         self._loader = DataLoader(
             dataset,
-            batch_sampler=sampler,
+            **batching,
             collate_fn=list_of_clips,
             num_workers=config.num_workers,
             prefetch_factor=config.prefetch if config.num_workers else None,
@@ -52,7 +56,7 @@ class ClipBatches:
         )
         self._device = device
         self._collation = {"image_mean": image_mean, "image_std": image_std, "size_divisor": size_divisor}
-        self._clips: Iterator[list[Clip | SourceClip]] | None = None
+        self._clips: Iterator[list[Clip | SourceClip] | StreamedBatch] | None = None
         self.waited = 0.0
 
     @contextmanager
@@ -69,6 +73,9 @@ class ClipBatches:
         began = time.perf_counter()
         clips = next(self._clips)
         self.waited = time.perf_counter() - began
+        if self._stream is not None:
+            self._stream.took(clips)
+            clips = clips.clips
         moved = [
             clip.warp(self._device) if isinstance(clip, SourceClip) else clip.to(self._device, non_blocking=True)
             for clip in clips

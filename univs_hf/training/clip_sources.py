@@ -11,8 +11,12 @@ import datasets
 from ..data.clip_dataset import ClipSource
 from ..data.clip_from_row import ClipConfig
 from ..data.clip_geometry import Augmentation
+from ..data.clip_stream import StreamSource
 from ..data.mixtures import MixtureEntry, stage_mixture
 from ..data.moving_shapes import CATEGORY_SET
+from ..data.parquet_files import is_remote, train_files
+from ..data.prepare.registry import CONVERTERS
+from ..data.row_shards import ParquetShards, RowsAtHand, RowShards
 from .config import DataConfig, DatasetConfig, TrainingConfig
 from .generated_rows import GeneratedRows, shapes_config
 
@@ -24,7 +28,7 @@ class MissingDatasetError(FileNotFoundError):
 
 
 def clip_sources(config: TrainingConfig) -> list[ClipSource]:
-    """Opens the datasets of a run.
+    """Opens the datasets of a run for random access.
 
     Returns:
         In the order of their names, so that runs with the same datasets are the same.
@@ -33,16 +37,54 @@ def clip_sources(config: TrainingConfig) -> list[ClipSource]:
         MissingDatasetError: If some are not there; all of them are named.
         ValueError: If there are none, or one lacks a task or a weight.
     """
+    entries, files = _found(config)
+    return [
+        ClipSource(name, _open_rows(config.data, name, files[name]), _clip_config(config, entry), entry.weight)
+        for name, entry in entries.items()
+    ]
+
+
+def stream_sources(config: TrainingConfig) -> list[StreamSource]:
+    """Opens the datasets of a run for reading row group by row group.
+
+    Saved datasets and generated videos are read where they are.
+
+    Returns, Raises:
+        As [`clip_sources`].
+    """
+    entries, files = _found(config)
+    return [
+        StreamSource(name, _open_shards(config.data, name, files[name]), _clip_config(config, entry), entry.weight)
+        for name, entry in entries.items()
+    ]
+
+
+def _found(config: TrainingConfig) -> tuple[dict[str, MixtureEntry], dict[str, list[str]]]:
+    """Datasets in the order of their names, and the Parquet files of those that have some."""
     entries = dataset_entries(config)
+    files: dict[str, list[str]] = {}
     missing = []
-    for name, entry in entries.items():
+    for name in sorted(entries):
         given = config.data.datasets.get(name, DatasetConfig())
         path = dataset_path(config.data, name)
-        if path is not None and not _has_rows(path):
-            missing.append((name, given.rows or entry.dataset, path))
+        if path is None or _is_saved(path):
+            files[name] = []
+            continue
+        reason = "holds neither Parquet files nor a saved dataset"
+        if is_remote(path):
+            reason = "holds no Parquet files, or cannot be read with the token that is in use"
+        elif not Path(path).exists():
+            reason = "does not exist"
+        try:
+            files[name] = train_files(path)
+        except (OSError, ValueError, ImportError) as error:
+            # No network, or a protocol that is not known or not installed.
+            files[name], reason = [], f"cannot be listed ({type(error).__name__}: {error})"
+        if not files[name]:
+            missing.append((given.rows or entries[name].dataset, name, path, reason))
     if missing:
         raise MissingDatasetError(_missing_message(missing))
-    return [_source(config, name, entries[name]) for name in sorted(entries)]
+    return {name: entries[name] for name in sorted(entries)}, files
 
 
 def dataset_entries(config: TrainingConfig) -> dict[str, MixtureEntry]:
@@ -84,31 +126,31 @@ def dataset_entries(config: TrainingConfig) -> dict[str, MixtureEntry]:
     return entries
 
 
-def dataset_path(data: DataConfig, name: str) -> Path | None:
+def dataset_path(data: DataConfig, name: str) -> str | None:
     """Where the rows of a dataset lie; None for videos that are made while training."""
     given = data.datasets.get(name, DatasetConfig())
     rows = given.rows or name
     if given.path is None and rows == CATEGORY_SET:
         return None
-    return Path(data.root) / rows if given.path is None else Path(given.path)
+    return f"{data.root.rstrip('/')}/{rows}" if given.path is None else given.path
 
 
-def _has_rows(path: Path) -> bool:
-    return path.is_dir() and ((path / "dataset_info.json").is_file() or bool(_parquet_files(path)))
+def _is_saved(path: str) -> bool:
+    return not is_remote(path) and (Path(path) / "dataset_info.json").is_file()
 
 
-def _parquet_files(path: Path) -> list[str]:
-    """Files of the split `train`, or all if no name tells the split."""
-    files = sorted([*path.glob("*.parquet"), *path.glob("data/*.parquet")])
-    train = [file for file in files if file.name.startswith("train")]
-    return [str(file) for file in train or files]
-
-
-def _missing_message(missing: list[tuple[str, str, Path]]) -> str:
+def _missing_message(missing: list[tuple[str, str, str, str]]) -> str:
     lines = [f"{len(missing)} dataset(s) to train on are not there:"]
-    for name, rows, path in missing:
-        what = "does not exist" if not path.exists() else "holds neither Parquet files nor a saved dataset"
-        lines.append(f"  {name}: {path} {what}. Prepare it with `univs prepare {rows} SRC {path}`.")
+    for rows, name, path, reason in missing:
+        folder = "DIR" if is_remote(path) else path
+        if rows == CATEGORY_SET:
+            command = f"univs shapes --split train --num-videos 1000 --out {folder}/train.parquet"
+        elif rows in CONVERTERS:
+            command = f"univs prepare {rows} SRC {folder}"
+        else:
+            command = f"univs prepare mask_folder SRC {folder} --name {rows}` or `univs prepare coco_video ..."
+        upload = f" and upload it with `univs push-dataset DIR {_repository(path)}`" if is_remote(path) else ""
+        lines.append(f"  {name}: {path} {reason}. Prepare it with `{command}`{upload}.")
     lines.append(
         "Datasets that lie elsewhere are given with `--data.root DIR` or `--data.datasets.NAME.path DIR`, and left "
         "out with `--data.datasets.NAME.weight 0`."
@@ -116,26 +158,33 @@ def _missing_message(missing: list[tuple[str, str, Path]]) -> str:
     return "\n".join(lines)
 
 
-def _source(config: TrainingConfig, name: str, entry: MixtureEntry) -> ClipSource:
+def _repository(path: str) -> str:
+    """OWNER/NAME of `hf://datasets/OWNER/NAME`."""
+    return path.partition("://")[2].removeprefix("datasets/")
+
+
+def _clip_config(config: TrainingConfig, entry: MixtureEntry) -> ClipConfig:
     data = config.data
-    augmentation = Augmentation(**asdict(data.augmentation))
-    clips = ClipConfig(
+    return ClipConfig(
         task=entry.task,
         sampling=entry.sampling(data.num_frames),
-        augmentation=entry.augmentation(augmentation),
+        augmentation=entry.augmentation(Augmentation(**asdict(data.augmentation))),
         max_entities=data.max_entities,
         max_expressions=data.max_expressions,
     )
-    return ClipSource(name, _open_rows(data, name), clips, entry.weight)
 
 
-def _open_rows(data: DataConfig, name: str) -> datasets.Dataset | GeneratedRows:
+def _open_rows(data: DataConfig, name: str, files: list[str]) -> datasets.Dataset | GeneratedRows:
+    if files:
+        return datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=data.cache_dir)
     given = data.datasets.get(name, DatasetConfig())
     path = dataset_path(data, name)
     if path is None:
         return GeneratedRows(
             "train", given.num_videos, shapes_config(f"data.datasets.{name}.generator", given.generator)
         )
-    if (path / "dataset_info.json").is_file():
-        return datasets.load_from_disk(str(path))
-    return datasets.load_dataset("parquet", data_files=_parquet_files(path), split="train", cache_dir=data.cache_dir)
+    return datasets.load_from_disk(path)
+
+
+def _open_shards(data: DataConfig, name: str, files: list[str]) -> RowShards:
+    return ParquetShards(files) if files else RowsAtHand(_open_rows(data, name, files))

@@ -75,8 +75,8 @@ class DatasetConfig:
     """One dataset. What is None follows the recipe, for datasets that it names.
 
     Attributes:
-        path: Directory with Parquet files or a saved `datasets.Dataset`; by default `data.root`/id. For
-            `moving_shapes` None makes the videos while training.
+        path: Directory with Parquet files or a saved `datasets.Dataset`; by default `data.root`/id. A directory of
+            the hub is `hf://datasets/OWNER/NAME`. For `moving_shapes` None makes the videos while training.
         weight: Relative probability of a batch; 0 leaves the dataset out.
         task: `"detection"`, `"sot"` or `"grounding"`.
         rows: Id of the dataset whose rows are read, so that one dataset can be trained on for several tasks; by
@@ -116,7 +116,8 @@ class DataConfig:
     """Which clips.
 
     Attributes:
-        root: Directory of the datasets, one directory each, named by their ids.
+        root: Directory of the datasets, one directory each, named by their ids; `hf://datasets/OWNER` for
+            repositories of the hub.
         use_recipe_mixture: Train on the datasets of the recipe's stage. `datasets` then changes some of them or adds
             others; without, it names all.
         datasets: Id of a dataset -> what differs.
@@ -129,7 +130,12 @@ class DataConfig:
         num_workers: Processes that load clips, per training process; 0 loads in the training process.
         prefetch: Batches that each of them makes ahead.
         geometry_on_device: Apply the geometry on the device of the model.
-        cache_dir: Where Parquet files are turned into memory-mapped Arrow; by default that of `datasets`.
+        cache_dir: Where Parquet files are turned into memory-mapped Arrow; by default that of `datasets`. Files of the
+            hub are kept there, too.
+        streaming: Read row groups of Parquet files as they are needed, and keep nothing on the disk. Rows are then
+            shuffled among few, and a run goes on exactly with the same number of data workers only.
+        row_groups_together: With `streaming`: row groups of a dataset whose rows are shuffled together; each data
+            worker holds so many of each dataset in memory.
     """
 
     root: str = "data"
@@ -145,9 +151,11 @@ class DataConfig:
     prefetch: int = 4
     geometry_on_device: bool = False
     cache_dir: str | None = None
+    streaming: bool = False
+    row_groups_together: int = 2
 
     def check(self) -> None:
-        for name in ("num_frames", "batch_size", "prefetch"):
+        for name in ("num_frames", "batch_size", "prefetch", "row_groups_together"):
             _require(getattr(self, name) >= 1, f"data.{name}", getattr(self, name), "at least 1")
         _require(self.num_workers >= 0, "data.num_workers", self.num_workers, "at least 0")
         if not self.use_recipe_mixture and not self.datasets:

@@ -22,9 +22,10 @@ from accelerate.utils import DistributedType, gather_object
 from torch import Tensor
 
 from ..data.clip_dataset import ClipDataset
+from ..data.clip_stream import ClipStream
 from ..data.sampler import ClipBatchSampler
 from .clip_loading import ClipBatches
-from .clip_sources import clip_sources
+from .clip_sources import clip_sources, stream_sources
 from .config import TrainingConfig
 from .config_files import config_to_dict, write_config
 from .display import RunDisplay
@@ -130,16 +131,7 @@ class _Run:
         self.accumulation = config.optimizer.accumulation(config.data.batch_size, accelerator.num_processes)
         accelerator.gradient_accumulation_steps = self.accumulation
         # Whatever can be wrong with the data or the evaluation is told before anything is loaded or written.
-        self.dataset = self._open_dataset()
-        self.sampler = ClipBatchSampler(
-            self.dataset.shares,
-            config.data.batch_size,
-            seed=config.seed,
-            rank=accelerator.process_index,
-            world_size=accelerator.num_processes,
-            num_steps=config.schedule.max_steps * self.accumulation,
-            one_dataset_per_step=config.data.one_dataset_per_step,
-        )
+        self.dataset, self.sampler = self._open_dataset()
         if evaluate is None and config.evaluation.every:
             evaluate = ShapesEvaluation(config.evaluation, self.output_dir, accelerator)
         self.evaluate = evaluate if config.evaluation.every else None
@@ -151,10 +143,29 @@ class _Run:
         self.log = RunLog(self.output_dir / "log.jsonl")
         self.step = 0
 
-    def _open_dataset(self) -> ClipDataset:
+    def _open_dataset(self) -> tuple[ClipDataset | ClipStream, ClipBatchSampler | ClipStream]:
+        """The clips, and what says which are next: a stream is both."""
+        config, data = self.config, self.config.data
+        place = {
+            "seed": config.seed,
+            "rank": self.accelerator.process_index,
+            "world_size": self.accelerator.num_processes,
+            "num_steps": config.schedule.max_steps * self.accumulation,
+            "one_dataset_per_step": data.one_dataset_per_step,
+        }
         with self.accelerator.local_main_process_first():
-            sources = clip_sources(self.config)
-        return ClipDataset(sources, geometry_on_device=self.config.data.geometry_on_device)
+            if data.streaming:
+                stream = ClipStream(
+                    stream_sources(config),
+                    data.batch_size,
+                    data.num_workers,
+                    shards_together=data.row_groups_together,
+                    geometry_on_device=data.geometry_on_device,
+                    **place,
+                )
+                return stream, stream
+            dataset = ClipDataset(clip_sources(config), geometry_on_device=data.geometry_on_device)
+        return dataset, ClipBatchSampler(dataset.shares, data.batch_size, **place)
 
     def _load_model(self) -> None:
         config, accelerator = self.config, self.accelerator

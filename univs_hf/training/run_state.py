@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, broadcast_object_list
+from accelerate.utils import DistributedType, broadcast_object_list, gather_object
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
+from ..data.clip_stream import ClipStream, merged_state
 from ..data.sampler import ClipBatchSampler
 from .checkpoints import CheckpointFolder, DamagedCheckpointError, verify
 from .config import TrainingConfig
@@ -87,7 +88,7 @@ class RunState:
     def save(
         self,
         step: int,
-        sampler: ClipBatchSampler,
+        sampler: ClipBatchSampler | ClipStream,
         accumulation: int,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
@@ -97,6 +98,10 @@ class RunState:
         """Writes the checkpoint of a step, which all processes take part in; returns its directory."""
         accelerator = self.accelerator
         is_main = accelerator.is_main_process
+        position = sampler.state_dict(step * accumulation)
+        if isinstance(sampler, ClipStream):
+            # Each process knows of its own data workers only.
+            position = merged_state(gather_object([position]))
         accelerator.wait_for_everyone()
         with self.folder.writing(step) if is_main else contextlib.nullcontext(self.folder.temporary(step)) as folder:
             accelerator.wait_for_everyone()
@@ -116,7 +121,7 @@ class RunState:
                 facts = {
                     "step": step,
                     "accumulation": accumulation,
-                    "sampler": sampler.state_dict(step * accumulation),
+                    "sampler": position,
                     "config": config_to_dict(self.config),
                 }
                 (folder / "state" / _TRAINER_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
@@ -124,7 +129,9 @@ class RunState:
         accelerator.wait_for_everyone()
         return self.folder.of_step(step)
 
-    def load(self, folder: Path, sampler: ClipBatchSampler, average: WeightAverage | None, accumulation: int) -> int:
+    def load(
+        self, folder: Path, sampler: ClipBatchSampler | ClipStream, average: WeightAverage | None, accumulation: int
+    ) -> int:
         """Restores weights, optimizer, average and sampler.
 
         Returns:
