@@ -114,6 +114,37 @@ def test_masks_boxes_and_points(subtask, pipe) -> None:
     assert same(pipe(frames(), prompt_masks=label_map()), pipe(frames(), subtask="vos", prompt_masks={0: label_map()}))
 
 
+def test_things_and_stuff(pipe) -> None:
+    """Flags go with the categories, and categories with the objects."""
+    categories = {"categories": CATEGORIES, "thing_flags": [True, True, False]}
+    for subtask in ("vps", "panoptic"):
+        settings = {"class_score_threshold": 0.0, "overlap_threshold": 0.0, "object_mask_threshold": 0.0}
+        result = pipe(frames(), subtask=subtask, **categories, **settings)
+        stuff = [segment["id"] for segments in result for segment in segments if segment["label"] == "ice"]
+        assert stuff, "one segment for all of the ice of a frame"
+        assert all(sum(segment["label"] == "ice" for segment in segments) <= 1 for segments in result)
+    things = pipe(frames(), subtask="instance", **categories)
+    assert {segment["label"] for segments in things for segment in segments} == {"dog", "red car"}
+
+    given = {"subtask": "pvos", "prompt_masks": label_map(), **categories}
+    plain, named = pipe(frames(), **given), pipe(frames(), **given, obj_categories={1: "dog", 2: "ice"})
+    assert {(segment["id"], segment["label"]) for segments in named for segment in segments} <= {
+        (1, "dog"),
+        (2, "ice"),
+    }
+    unnamed = [[[{**segment, "label": ""} for segment in frame] for frame in result] for result in (plain, named)]
+    assert not same(*unnamed), "the semantic map has a say in where stuff is"
+    for wrong, message in (
+        ({"subtask": "vps", "categories": CATEGORIES, "thing_flags": [True]}, "`thing_flags` must hold a flag"),
+        ({"subtask": "panoptic", "categories": CATEGORIES, "thing_flags": [True]}, "`thing_flags`"),
+        ({**given, "obj_categories": ["dog", "ice"]}, "`obj_categories` must be a mapping"),
+        ({**given, "obj_categories": {1: "tree"}}, "accepted are the names"),
+        ({"subtask": "vos", "prompt_masks": label_map(), "thing_flags": [True]}, "which are not given"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            pipe(frames(), **wrong)
+
+
 def test_expressions(pipe) -> None:
     result = pipe(frames(), text=["a dog", "red car"])
     labels = {(segment["id"], segment["label"]) for segments in result for segment in segments}
@@ -392,11 +423,15 @@ def saved(pipe, tmp_path_factory):
     return folder
 
 
-def test_loads_with_the_package(saved, semantic) -> None:
+def test_loads_with_the_package(saved, semantic, monkeypatch) -> None:
+    # transformers asks at the terminal where it is in doubt about code, and swallows what comes of it.
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda prompt="": asked.append(prompt) or "n")
     for trust in ({}, {"trust_remote_code": True}, {"trust_remote_code": False}):
         loaded = pipeline("video-segmentation", model=str(saved), device="cpu", **trust)
         assert type(loaded) is VideoSegmentationPipeline
         assert same(loaded(frames(), subtask="vss", categories=CATEGORIES), semantic)
+    assert asked == []
 
 
 def test_loads_from_a_model_and_a_processor(pipe, semantic, tmp_path) -> None:

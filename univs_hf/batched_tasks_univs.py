@@ -33,6 +33,7 @@ def segment_images(
     kind: str = "panoptic",
     categories: str | LabelSet | Sequence[str] | None = None,
     batch_size: int = 1,
+    thing_flags: Sequence[bool] | None = None,
     **settings: Any,
 ) -> Iterator[dict[str, Any]]:
     """Segments images, each for itself (specification B.8).
@@ -44,6 +45,8 @@ def segment_images(
         kind: `"semantic"`, `"panoptic"` or `"instance"`.
         categories: Names or a label set, see [`embed_categories`].
         batch_size: Images of one size that go through the network together.
+        thing_flags: Per category, whether it is a thing rather than stuff; by default what the label set says, or
+            things.
         **settings: Fields of [`UniVSConfig`], such as `object_mask_threshold`.
 
     Yields:
@@ -63,8 +66,9 @@ def segment_images(
     check_batch_size(batch_size)
     config = model.config.for_task("vss", **settings)
     max_detections = {"max_detections": config.max_detections} if "max_detections" in settings else {}
+    flags = category_thing_flags(categories) if thing_flags is None else list(thing_flags)
     return _segment_images(
-        model, processor, frames_of(images, "images"), kind, categories, batch_size, config, max_detections
+        model, processor, frames_of(images, "images"), kind, categories, flags, batch_size, config, max_detections
     )
 
 
@@ -75,12 +79,12 @@ def _segment_images(
     images: Any,
     kind: str,
     categories: str | LabelSet | Sequence[str] | None,
+    flags: list[bool] | None,
     batch_size: int,
     config: UniVSConfig,
     max_detections: dict[str, int],
 ) -> Iterator[dict[str, Any]]:
     embeddings, names = embed_categories(model, processor, categories)
-    flags = category_thing_flags(categories)
     image_processor = image_processor_for(processor.image_processor, model.config, config)
     common = {"stability_score_threshold": config.stability_score_threshold}
     count = 0

@@ -38,7 +38,7 @@ SUBTASKS = (*TASK_PRESETS, *IMAGE_KINDS)
 
 _VISUAL_PROMPTS = ("prompt_masks", "boxes", "points")
 # Arguments that belong to one video each.
-_PROMPTS = (*_VISUAL_PROMPTS, "obj_ids", "prompt_frame_idx", "text")
+_PROMPTS = (*_VISUAL_PROMPTS, "obj_ids", "obj_categories", "prompt_frame_idx", "text")
 _DOWNLOAD_CHUNK_BYTES = 2**20
 
 
@@ -62,6 +62,8 @@ class VideoSegmentationPipeline(Pipeline):
 
     _load_processor = True
     _load_image_processor = False
+    # Left open, transformers looks for one and asks at the terminal whether it may run the code in the folder.
+    _load_video_processor = False
     _load_feature_extractor = False
     _load_tokenizer = False
 
@@ -87,7 +89,7 @@ class VideoSegmentationPipeline(Pipeline):
             raise ValueError(f"`subtask` must be one of {list(SUBTASKS)}, got {subtask!r}.")
         if threshold is not None and not 0 <= threshold <= 1:
             raise ValueError(f"`threshold` must lie in [0, 1], got {threshold}.")
-        known = (*_PROMPTS, "categories", "generator")
+        known = (*_PROMPTS, "categories", "thing_flags", "generator")
         preprocess = {name: parameters.pop(name) for name in known if parameters.get(name) is not None}
         for name in known:
             parameters.pop(name, None)
@@ -120,6 +122,8 @@ class VideoSegmentationPipeline(Pipeline):
                 frame for itself as an image. By default `"vos"` with visual prompts, `"refvos"` with text, else
                 `"vps"`.
             categories: What to look for: any names, or the name of a label set. By default the checkpoint's table.
+            thing_flags: Per category, whether it is a thing (countable) rather than stuff (`"vps"`, `"pvos"`,
+                `"panoptic"`, `"instance"`); by default what the label set says, or things.
             text: Expressions (`"refvos"`): one or a list.
             prompt_masks: A map (H, W) of object ids or masks (N, H, W) on the frame `prompt_frame_idx`; or a mapping
                 of frame numbers to those or to `{object id: mask}`.
@@ -127,6 +131,7 @@ class VideoSegmentationPipeline(Pipeline):
                 those or to `{object id: box}`.
             points: (N, 2) x, y in pixels, in the same ways.
             obj_ids: Ids of the objects in the order masks, boxes, points, where they have none; by default 1, 2, ...
+            obj_categories: For `"pvos"`: object id to category, by name or index among `categories`; stuff needs it.
             prompt_frame_idx: Frame of the prompts that come without frame numbers; 0 by default.
             threshold: Segments with a lower score are left out (segments without a score stay); 0 by default.
             stream: Return an iterator over the frames that holds constant memory, whatever the length of the video.
@@ -185,6 +190,7 @@ class VideoSegmentationPipeline(Pipeline):
     ) -> dict[str, Any]:
         """Prepares the run over one video; no frame is read yet."""
         categories, generator = parameters.pop("categories", None), parameters.pop("generator", None)
+        thing_flags = parameters.pop("thing_flags", None)
         prompts = {name: parameters.pop(name) for name in _PROMPTS if name in parameters}
         frames = _open(video, timeout)
         if subtask in IMAGE_KINDS:
@@ -194,6 +200,7 @@ class VideoSegmentationPipeline(Pipeline):
                 "frames": frames,
                 "kind": subtask,
                 "categories": categories,
+                "thing_flags": thing_flags,
                 "batch_size": batch_size,
                 **parameters,
             }
@@ -203,9 +210,18 @@ class VideoSegmentationPipeline(Pipeline):
         # Checked before a frame is read.
         self.model.config.for_task(subtask, **parameters)
         if categories is not None:
-            self.processor.set_categories(session, categories)
+            self.processor.set_categories(session, categories, thing_flags)
+        elif thing_flags is not None:
+            raise ValueError("`thing_flags` belong to `categories`, which are not given.")
         if "text" in prompts:
             self.processor.add_text_prompt(session, prompts.pop("text"), prompts.pop("obj_ids", None))
+        obj_categories = prompts.pop("obj_categories", None)
+        if obj_categories is not None:
+            if not isinstance(obj_categories, Mapping):
+                raise ValueError(
+                    f"`obj_categories` must be a mapping of object id to category, got {obj_categories!r}."
+                )
+            session.set_object_categories(obj_categories)
         for frame_idx, kind, objects in visual_inputs(**prompts):
             session.add_inputs(frame_idx, kind, objects)
         return {"session": session}
@@ -226,7 +242,9 @@ class VideoSegmentationPipeline(Pipeline):
         self, videos: Iterator[Any], batch_size: int, preprocess: dict[str, Any], postprocess: dict[str, Any]
     ) -> Iterator[list[list[dict[str, Any]]]]:
         parameters = {
-            name: value for name, value in preprocess.items() if name not in ("subtask", "timeout", "generator")
+            name: value
+            for name, value in preprocess.items()
+            if name not in ("subtask", "timeout", "generator", "thing_flags")
         }
         while batch := list(itertools.islice(videos, batch_size)):
             frames = [_open(video, preprocess.get("timeout")) for video in batch]
