@@ -153,17 +153,18 @@ class _Run:
             "num_steps": config.schedule.max_steps * self.accumulation,
             "one_dataset_per_step": data.one_dataset_per_step,
         }
+        if data.streaming:
+            stream = ClipStream(
+                stream_sources(config),
+                data.batch_size,
+                data.num_workers,
+                shards_together=data.row_groups_together,
+                geometry_on_device=data.geometry_on_device,
+                **place,
+            )
+            return stream, stream
+        # The first process turns Parquet into Arrow for all.
         with self.accelerator.local_main_process_first():
-            if data.streaming:
-                stream = ClipStream(
-                    stream_sources(config),
-                    data.batch_size,
-                    data.num_workers,
-                    shards_together=data.row_groups_together,
-                    geometry_on_device=data.geometry_on_device,
-                    **place,
-                )
-                return stream, stream
             dataset = ClipDataset(clip_sources(config), geometry_on_device=data.geometry_on_device)
         return dataset, ClipBatchSampler(dataset.shares, data.batch_size, **place)
 
