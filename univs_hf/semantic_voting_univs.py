@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import torch
 import torch.nn.functional as F
 
+from .enlarged_counts_univs import count_enlarged
 from .mask_resizing_univs import bilinear_axis, block_elements, nearest_axis
 
 
@@ -76,16 +77,17 @@ def vote_for_classes(
     # Which of `rows` a strip covers, and the logits (Q, rows, columns) there.
     strips = strips_of_all_rows if len(rows) == int(rows[-1]) + 1 else strips_of_some_rows
 
-    certain = scores.new_zeros(num_queries, dtype=torch.float64)
-    possible = scores.new_zeros(num_queries, dtype=torch.float64)
-    for frame in range(num_frames):
-        for covered, piece in strips(frame):
-            is_above = torch.empty_like(piece)
-            for total, threshold in ((certain, quality_high_logit), (possible, quality_low_logit)):
-                torch.gt(piece, threshold, out=is_above)
-                # Counts of one strip stay far below 2^24, so float32 holds them exactly.
-                total += (is_above @ column_counts @ row_counts[covered]).double()
+    certain, possible = count_enlarged(
+        mask_logits,
+        (quality_high_logit, quality_low_logit),
+        torch.zeros(4 * height, device=mask_logits.device).index_copy_(0, rows, row_counts),
+        torch.zeros(4 * width, device=mask_logits.device).index_copy_(0, columns, column_counts),
+    )
     quality = (certain / possible.clamp(min=1)).float()
+    # A query without a certain pixel has no vote.
+    voters = certain.nonzero().squeeze(1)
+    if len(voters) < num_queries:
+        mask_logits, scores, quality = mask_logits[voters], scores[voters], quality[voters]
     votes_per_query = (scores * quality[:, None]).transpose(0, 1).contiguous()
 
     labels = mask_logits.new_empty((num_frames, *original_size), dtype=torch.int64)
