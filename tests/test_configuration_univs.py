@@ -66,6 +66,22 @@ def test_task_settings_are_the_published_ones() -> None:
     assert UniVSConfig.from_preset("swin-tiny").for_task("refvos").num_prev_frames_memory == 6
 
 
+def test_settings_of_a_task_are_those_of_inference() -> None:
+    """What would have no effect, or belongs to the weights, is refused; a wrong type is told in one line."""
+    config = UniVSConfig()
+    for name, value in {"num_queries": 7, "decoder_layers": 3, "class_weight": 1.0, "id2label": {0: "a"}}.items():
+        with pytest.raises(ValueError, match=f"`{name}` is a matter of the model"):
+            config.for_task("vis", **{name: value})
+    for task, name, value in (
+        ("vss", "num_frames", "abc"),
+        ("vos", "max_objects", "3"),
+        ("vis", "shortest_edge", 1.5),
+    ):
+        with pytest.raises(TypeError, match=f"`{name}` must be int.*, got {value!r}") as failure:
+            config.for_task(task, **{name: value})
+        assert "\n" not in str(failure.value)
+
+
 def test_every_preset_names_fields_only() -> None:
     fields = {field.name for field in dataclasses.fields(UniVSConfig)}
     for preset in (*BACKBONE_PRESETS.values(), *TASK_PRESETS.values()):

@@ -2,6 +2,7 @@
 """Sessions: what the user gives and when, live streams, direction, ranges, resets, bounded memory."""
 
 import gc
+import json
 import resource
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,41 @@ def test_remove_and_reset(model: UniVSForVideoSegmentation, processor: UniVSProc
         processor.init_video_session(frames, task="vos").remove_object(9)
 
 
+def test_numbers_and_masks_of_numpy_and_torch(model: UniVSForVideoSegmentation, processor: UniVSProcessor) -> None:
+    """Ids come back as plain numbers, whatever they were given as."""
+    frames = make_video(4)
+    expected = run(model, processor, "vos", frames)
+    masks = np.stack([make_mask(), make_mask(18, 32)])
+    for frame_idx, ids, values in (
+        (np.int64(0), np.array([1, 2]), masks.astype(np.uint8) * 255),
+        (torch.tensor(0), torch.tensor([1, 2]), torch.from_numpy(masks).to(torch.bfloat16)),
+        (0, [np.uint8(1), torch.tensor(2)], [torch.from_numpy(mask) for mask in masks]),
+    ):
+        session = processor.init_video_session(frames, task="vos")
+        processor.add_inputs_to_inference_session(session, frame_idx, ids, input_masks=values)
+        results = list(model.propagate_in_video_iterator(session, start_frame_idx=np.int64(0)))
+        assert_same_results(results, expected)
+        json.dumps([result["segments_info"] for result in results])
+
+
+def test_a_session_has_one_run_at_a_time(model: UniVSForVideoSegmentation, processor: UniVSProcessor) -> None:
+    session = prepare(processor.init_video_session(make_video(8), task="vos"), processor)
+    first = model.propagate_in_video_iterator(session)
+    next(first)
+    second = model.propagate_in_video_iterator(session)
+    assert [result["frame_idx"] for result in second] == list(range(8))
+    for interrupt in (lambda: None, session.reset):
+        interrupt()
+        with pytest.raises(ValueError, match="was reset, or run anew"):
+            list(first)
+        first = model.propagate_in_video_iterator(session)
+        next(first)
+    session = prepare(processor.init_video_session(iter(make_video(3)), task="vos"), processor)
+    assert len(list(model.propagate_in_video_iterator(session))) == 3
+    with pytest.raises(ValueError, match="gives its frames once, and they have been read"):
+        list(model.propagate_in_video_iterator(session))
+
+
 def test_post_process_video(model: UniVSForVideoSegmentation, processor: UniVSProcessor) -> None:
     results = run(model, processor, "vos", make_video(3))
     arrays = list(processor.post_process_video(results))
@@ -373,6 +409,18 @@ def test_memory_of_a_2000_frame_video(model: UniVSForVideoSegmentation, processo
         ("vos", lambda p, s: p.add_inputs_to_inference_session(s, 0, 1), "Exactly one of"),
         ("vos", lambda p, s: p.add_inputs_to_inference_session(s, -1, 1, make_mask()), "a whole number from 0"),
         ("vos", lambda p, s: p.add_inputs_to_inference_session(s, 0, 0, make_mask()), "from 1"),
+        ("vos", lambda p, s: p.add_inputs_to_inference_session(s, 0, 2**31, make_mask()), "to 2147483647"),
+        ("vos", lambda p, s: p.add_inputs_to_inference_session(s, 0, "1", make_mask()), "got '1'"),
+        ("vos", lambda p, s: p.add_inputs_to_inference_session(s, 0, 1.5, make_mask()), "got 1.5"),
+        ("vos", lambda p, s: p.add_inputs_to_inference_session(s, 0, True, make_mask()), "got True"),
+        ("vos", lambda p, s: p.add_inputs_to_inference_session(s, 0, None, make_mask()), "got None"),
+        ("vos", lambda p, s: p.add_inputs_to_inference_session(s, True, 1, make_mask()), "`frame_idx`.*got True"),
+        ("vos", lambda p, s: p.add_inputs_to_inference_session(s, 0, 1, input_points=["a", "b"]), "hold numbers"),
+        (
+            "vos",
+            lambda p, s: p.add_inputs_to_inference_session(s, 0, [1, 2], [np.ones((2, 2)), np.ones((3, 3))]),
+            "of one shape",
+        ),
         ("vos", lambda p, s: p.add_inputs_to_inference_session(s, 0, [1, 1], [make_mask()] * 2), "each once"),
         ("vos", lambda p, s: p.add_inputs_to_inference_session(s, 0, [1], input_boxes=[[1, 2, 3]]), "of shape"),
         ("vos", lambda p, s: p.add_inputs_to_inference_session(s, 0, 1, input_points=[float("nan"), 1]), "finite"),
@@ -418,6 +466,8 @@ def test_bad_categories_of_objects(processor: UniVSProcessor) -> None:
 def test_sessions_that_cannot_run(model: UniVSForVideoSegmentation, processor: UniVSProcessor) -> None:
     with pytest.raises(ValueError, match="`task` must be one of"):
         processor.init_video_session(make_video(1), task="tracking")
+    with pytest.raises(TypeError, match="`video` must be a path.*got int"):
+        processor.init_video_session(3, task="vos")
     with pytest.raises(ValueError, match="needs prompts"):
         model.propagate_in_video_iterator(processor.init_video_session(make_video(1), task="vos"))
     with pytest.raises(ValueError, match="at least one expression"):

@@ -6,6 +6,7 @@ import math
 from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassFieldValidationError
 from transformers import AutoConfig, CLIPTextConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
@@ -87,6 +88,20 @@ _BACKBONE_TASK_PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     ("swin-tiny", "vis"): {"square_size": 1024, "longest_edge": 1024},
     ("swin-tiny", "refvos"): {"num_prev_frames_memory": 6},
 }
+
+# Fields that are none of inference: what the weights are made for, and what training does with them.
+_FIXED_FIELDS = frozenset(
+    "backbone_config text_config backbone_preset feature_size mask_feature_size hidden_dim encoder_layers "
+    "encoder_feedforward_dim encoder_num_points decoder_layers dim_feedforward num_attention_heads num_queries "
+    "activation_function dropout layer_norm_eps num_norm_groups feature_strides common_stride temporal_position_type "
+    "max_position_frames position_temperature text_image_attention num_text_templates num_category_embeddings "
+    "logit_scale_init_value freeze_backbone_batch_norm freeze_text_encoder init_std init_xavier_std "
+    "output_auxiliary_logits class_weight mask_weight dice_weight reid_weight matching_class_weight "
+    "matching_mask_weight matching_dice_weight train_num_points oversample_ratio importance_sample_ratio "
+    "max_training_objects visual_prompt_probability negative_prompt_ratio prompt_mask_threshold "
+    "prompt_point_threshold prompt_point_fallback_threshold prompt_point_box_ratio image_mean image_std "
+    "size_divisibility".split()
+)
 
 SELF_ATTENTION_TYPES = ("sep", "sep-blocked", "sep-l2p", "none", "all")
 TEMPORAL_POSITION_TYPES = ("absolute", "clip")
@@ -382,7 +397,9 @@ class UniVSConfig(PackagedCheckpointMixin, PreTrainedConfig):
             **overrides: Fields that win over the task's settings.
 
         Raises:
-            ValueError: If `task` is none of the six, or a field does not exist or does not hold.
+            ValueError: If `task` is none of the six, or a field does not exist, does not hold, or is no setting of
+                inference, such as the number of layers.
+            TypeError: If a value is of another type than its field.
         """
         if task not in TASK_PRESETS:
             raise ValueError(f"`task` must be one of {list(TASK_PRESETS)}, got {task!r}.")
@@ -391,12 +408,21 @@ class UniVSConfig(PackagedCheckpointMixin, PreTrainedConfig):
         if "clip_stride" in settings:
             # The published stride is that of the published clip: side by side. It stays so with shorter clips.
             settings["clip_stride"] = overrides.get("num_frames", self.num_frames)
-        settings.update(overrides)
+        # Those given first, so that a mistake is told of them and not of what follows from them.
+        settings = {**overrides, **{name: settings[name] for name in settings.keys() - overrides.keys()}}
         config = copy.deepcopy(self)
         for key, value in settings.items():
             if key not in type(config).__dataclass_fields__:
                 raise ValueError(f"`{key}` is not a field of {type(self).__name__}.")
-            setattr(config, key, value)
+            if key in _FIXED_FIELDS or key not in UniVSConfig.__annotations__:
+                raise ValueError(f"`{key}` is a matter of the model or of its training, not a setting of inference.")
+            try:
+                setattr(config, key, value)
+            except StrictDataclassFieldValidationError as error:
+                # Its own message takes two lines.
+                expected = UniVSConfig.__annotations__[key]
+                expected = getattr(expected, "__name__", None) if isinstance(expected, type) else str(expected)
+                raise TypeError(f"`{key}` must be {expected}, got {value!r}.") from error
         config.validate_univs()
         return config
 

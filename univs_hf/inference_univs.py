@@ -12,6 +12,7 @@ model and the size of the frames are known it starts a `ClipEngine`, which does 
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,9 @@ CATEGORY_TASKS = ("vis", "vss", "vps")
 # may begin with an empty scene, after which the original would never find anything.
 STREAM_SETTINGS: dict[str, Any] = {"max_inactive_frames": 300, "max_objects": 100, "detect_after_empty_start": True}
 
+# Results are maps of int32.
+_LARGEST_ID = 2**31 - 1
+
 # What decides the size of the model input; the rest of a task's settings is the engine's business.
 _SIZE_FIELDS = ("shortest_edge", "longest_edge", "square_size")
 
@@ -66,6 +70,7 @@ class UniVSInferenceSession:
 
     Raises:
         ValueError: If the task is none of the six.
+        TypeError: If the video is nothing that gives frames.
     """
 
     def __init__(
@@ -78,6 +83,11 @@ class UniVSInferenceSession:
         **settings: Any,
     ):
         check_task(task)
+        if video is not None and not isinstance(video, (os.PathLike, Iterable, Image.Image)):
+            raise TypeError(
+                "`video` must be a path, an image, an array, frames or None for a live stream, got "
+                f"{type(video).__name__}."
+            )
         self.processor = processor
         self.task = task
         self.video = video
@@ -94,6 +104,7 @@ class UniVSInferenceSession:
         self.categories: str | LabelSet | list[str] | None = None
         self.thing_flags: list[bool] | None = None
         self._first_frame, self._direction = 0, 1
+        self._has_run = False
         self._image_processor: UniVSImageProcessor | None = None
 
     # --- what the user gives
@@ -118,16 +129,14 @@ class UniVSInferenceSession:
         """
         if self.task not in ("vos", "pvos"):
             raise ValueError(f"Task {self.task!r} takes no masks, boxes or points; tasks 'vos' and 'pvos' do.")
-        if not isinstance(frame_idx, int) or frame_idx < 0:
-            raise ValueError(f"`frame_idx` must be a whole number from 0, got {frame_idx!r}.")
+        frame_idx = _whole_number("frame_idx", frame_idx, 0)
+        objects = {_object_id(object_id): value for object_id, value in objects.items()}
         for object_id in objects:
-            if not isinstance(object_id, (int, np.integer)) or object_id < 1:
-                raise ValueError(f"Object ids must be whole numbers from 1 (0 is background), got {object_id!r}.")
             if object_id in self.removed_objects:
                 raise ValueError(f"Object {object_id} has been removed; its id can't be used again.")
         if self.engine is not None:
             self._give(self.engine, self._engine_frame(frame_idx), kind, objects)
-        self.inputs.setdefault(frame_idx, []).append((kind, dict(objects)))
+        self.inputs.setdefault(frame_idx, []).append((kind, objects))
 
     def set_object_categories(self, categories: Mapping[int, str | int]) -> None:
         """Says of which category objects of `"pvos"` are, by name or index: stuff is segmented with the help of its
@@ -152,7 +161,7 @@ class UniVSInferenceSession:
                     f"Object {object_id} has category {category!r}; accepted are the names {labels[:5]} ... and the "
                     f"indices 0 to {len(labels) - 1}."
                 )
-            indices[object_id] = index
+            indices[_object_id(object_id)] = index
         self.object_categories.update(indices)
         if self.engine is not None:
             self.engine.task.set_object_categories(indices)
@@ -180,9 +189,10 @@ class UniVSInferenceSession:
             raise ValueError(
                 f"`obj_ids` must hold one id for each of the {len(texts)} texts, each once, got {obj_ids}."
             )
+        obj_ids = [_object_id(object_id) for object_id in obj_ids]
         for object_id in obj_ids:
-            if not isinstance(object_id, int) or object_id < 1 or object_id in self.expressions:
-                raise ValueError(f"`obj_ids` must be whole numbers from 1 that are not in use, got {object_id!r}.")
+            if object_id in self.expressions:
+                raise ValueError(f"`obj_ids` must not be in use, but {object_id} has an expression already.")
         self.expressions.update(zip(obj_ids, texts, strict=True))
         return obj_ids
 
@@ -285,12 +295,10 @@ class UniVSInferenceSession:
         """See [`UniVSForVideoSegmentation.propagate_in_video_iterator`]."""
         if self.video is None:
             raise ValueError("The session is a live stream: call the model with `inference_session=` and `frame=`.")
-        for name, value, low in (
-            ("start_frame_idx", start_frame_idx, 0),
-            ("max_frame_num_to_track", max_frame_num_to_track, 1),
-        ):
-            if value is not None and (not isinstance(value, int) or value < low):
-                raise ValueError(f"`{name}` must be a whole number from {low}, got {value!r}.")
+        if start_frame_idx is not None:
+            start_frame_idx = _whole_number("start_frame_idx", start_frame_idx, 0)
+        if max_frame_num_to_track is not None:
+            max_frame_num_to_track = _whole_number("max_frame_num_to_track", max_frame_num_to_track, 1)
         self._check_ready()
         self.reset()
         self._direction = -1 if reverse else 1
@@ -306,14 +314,20 @@ class UniVSInferenceSession:
     def _propagate(
         self, model: UniVSForVideoSegmentation, frames: Iterable[Any], max_frames: int | None
     ) -> Iterator[dict[str, Any]]:
-        count = 0
+        count, engine = 0, None
         for frame in frames:
-            yield from self.step(model, frame)
+            self._check_engine(engine)
+            results = self.step(model, frame)
+            engine = self.engine
+            yield from results
             count += 1
             if count == max_frames:
                 break
+        self._check_engine(engine)
         if self.engine is None:
-            raise ValueError("`video` holds no frame.")
+            again = " It gives its frames once, and they have been read." if isinstance(self.video, Iterator) else ""
+            raise ValueError(f"`video` holds no frame.{again if self._has_run else ''}")
+        self._has_run = True
         yield from self.finish(model)
         if max_frames is None:
             last = max((self._engine_frame(frame_idx) for frame_idx in self.inputs), default=0)
@@ -321,6 +335,10 @@ class UniVSInferenceSession:
                 raise ValueError(
                     f"A prompt lies on frame {self._video_frame(last)}, but the video has {count} frames."
                 )
+
+    def _check_engine(self, engine: ClipEngine | None) -> None:
+        if self.engine is not engine:
+            raise ValueError("The session was reset, or run anew, before this run over its video had ended.")
 
     def summary(self) -> list[dict[str, Any]]:
         """What is known of the objects of the whole video, once it is over: for `"vis"` the (object, class, score)
@@ -402,6 +420,27 @@ class UniVSInferenceSession:
             engine.add_object_boxes(frame, objects)
         else:
             engine.add_object_points(frame, objects)
+
+
+def _whole_number(name: str, value: Any, low: int) -> int:
+    """`value` as an `int`, also where it comes from numpy or torch."""
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < low:
+        raise ValueError(f"`{name}` must be a whole number from {low}, got {value!r}.")
+    return number
+
+
+def _object_id(value: Any) -> int:
+    try:
+        number = _whole_number("obj_ids", value, 1)
+    except ValueError:
+        number = None
+    if number is None or number > _LARGEST_ID:
+        raise ValueError(f"Object ids must be whole numbers from 1 to {_LARGEST_ID} (0 is background), got {value!r}.")
+    return number
 
 
 def image_processor_for(

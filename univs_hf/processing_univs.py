@@ -362,8 +362,12 @@ class UniVSProcessor(PackagedCheckpointMixin, ProcessorMixin):
         if len(given) != 1:
             raise ValueError("Exactly one of `input_masks`, `input_boxes` and `input_points` must be given.")
         ((kind, value),) = given.items()
-        ids = [obj_ids] if isinstance(obj_ids, (int, np.integer)) else list(obj_ids)
-        values = np.asarray(value.cpu() if isinstance(value, torch.Tensor) else value)
+        ids = np.atleast_1d(_to_numpy(obj_ids)).tolist()
+        value = [_to_numpy(entry) for entry in value] if isinstance(value, (list, tuple)) else _to_numpy(value)
+        try:
+            values = np.asarray(value)
+        except ValueError as error:
+            raise ValueError(f"`input_{kind}s` must have entries of one shape: {error}") from error
         if kind == "mask" and values.ndim == 2 or kind != "mask" and values.ndim == 1:
             values = values[None]
         shape = {"mask": "(objects, height, width)", "box": "(objects, 4)", "point": "(objects, 2)"}[kind]
@@ -371,6 +375,8 @@ class UniVSProcessor(PackagedCheckpointMixin, ProcessorMixin):
         expected_ndim = 3 if kind == "mask" else 2
         if values.ndim != expected_ndim or (last is not None and values.shape[-1] != last):
             raise ValueError(f"`input_{kind}s` must be of shape {shape}, got {values.shape}.")
+        if values.dtype.kind not in ("biuf" if kind == "mask" else "iuf"):
+            raise ValueError(f"`input_{kind}s` must hold numbers, got {value!r}.")
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise ValueError(f"`input_{kind}s` must hold finite numbers.")
         if len(ids) != len(values) or len(set(ids)) != len(ids):
