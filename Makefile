@@ -13,7 +13,7 @@ PYTEST_ARGS ?=
 .PHONY: help venv demo test test-slow lint format
 
 help:
-	@echo "make demo       segment a clip that the demo draws itself; results in demo/out"
+	@echo "make demo       all six tasks on a generated clip; videos in demo/out"
 	@echo "make test       all tests but the slow ones (PYTEST_ARGS=... goes to pytest)"
 	@echo "make test-slow  all tests"
 	@echo "make lint       check style and imports"

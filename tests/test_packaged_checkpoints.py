@@ -1,10 +1,14 @@
 # Copyright 2026 The univs-hf authors. Licensed under the Apache License, Version 2.0.
-"""Checkpoints that the package carries load by name, without the network."""
+"""Checkpoints that the package carries load by name, without the network; what it carries is what it claims."""
 
+import json
 import socket
 
+import numpy as np
 import pytest
+import torch
 import transformers
+from safetensors import safe_open
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -17,11 +21,21 @@ from transformers import (
 
 from univs_hf import UniVSConfig, UniVSForVideoSegmentation, UniVSImageProcessor, UniVSModel, UniVSProcessor
 from univs_hf import packaged_checkpoints as packaged
+from univs_hf.cli import main
+from univs_hf.data.moving_shapes import generate_video, seed_of
+from univs_hf.metrics import DavisMetric
 from univs_hf.pipeline_univs import PIPELINE_TASK, VideoSegmentationPipeline
+from univs_hf.results_io import read_results
 from univs_hf.segment_command import load_model
 from univs_hf.tiny_shapes import build_model, build_processor
+from univs_hf.visualization import save_palette_png
 
 NAME = "univs-tiny-shapes"
+SHIPPED = packaged.CHECKPOINTS_FOLDER / NAME
+MAX_BYTES = 16_000_000
+# A video that is in no training set; any model that has learned something follows its things well enough.
+VIDEO = generate_video(seed_of("validation", 0))
+LEAST_SCORE = 0.6
 
 
 @pytest.fixture(scope="module")
@@ -34,17 +48,31 @@ def checkpoints(tmp_path_factory):
 
 
 @pytest.fixture
-def offline(checkpoints, monkeypatch, tmp_path):
-    """The package carries that checkpoint, and whoever asks the network fails."""
+def no_network(monkeypatch):
+    """Whoever asks the network fails."""
 
     def refuse(*args, **kwargs):
         raise AssertionError("the network was asked")
 
-    monkeypatch.setattr(packaged, "CHECKPOINTS_FOLDER", checkpoints)
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture
+def offline(checkpoints, no_network, monkeypatch, tmp_path):
+    """The package carries that checkpoint, and there is no network."""
+    monkeypatch.setattr(packaged, "CHECKPOINTS_FOLDER", checkpoints)
     monkeypatch.chdir(tmp_path)
     return checkpoints / NAME
+
+
+@pytest.fixture
+def shipped(no_network, monkeypatch, tmp_path):
+    """The checkpoint that the package really carries; there is no network."""
+    if not SHIPPED.is_dir():
+        pytest.skip(f"the files of {NAME} are not in the package yet")
+    monkeypatch.chdir(tmp_path)
+    return SHIPPED
 
 
 @pytest.mark.parametrize(
@@ -109,3 +137,72 @@ def test_registration_twice_wraps_once():
     before = AutoModel.from_pretrained.__func__, transformers.pipeline
     packaged.accept_packaged_names(AutoModel)
     assert (AutoModel.from_pretrained.__func__, transformers.pipeline) == before
+
+
+def test_shipped_files(shipped):
+    """All that loading needs and a card, small enough to travel, in half precision, computed with in float32."""
+    files = {path.name: path.stat().st_size for path in shipped.iterdir()}
+    needed = {"config.json", "model.safetensors", "processor_config.json", "tokenizer.json", "tokenizer_config.json"}
+    assert needed | {"README.md"} <= set(files)
+    assert sum(files.values()) <= MAX_BYTES
+    with safe_open(shipped / "model.safetensors", "pt") as weights:
+        kinds = {str(weights.get_slice(name).get_dtype()) for name in weights.keys()}  # noqa: SIM118
+        assert all(torch.isfinite(weights.get_tensor(name).float()).all() for name in weights.keys())  # noqa: SIM118
+    assert "F16" in kinds and not kinds & {"F32", "F64"}
+    assert json.loads((shipped / "config.json").read_text())["dtype"] == "float32"
+    assert UniVSForVideoSegmentation.from_pretrained(NAME).dtype == torch.float32
+
+
+def test_shipped_card_tells_the_scores(shipped):
+    card = (shipped / "README.md").read_text(encoding="utf-8")
+    for figure in ("J&F", "G", "AP50", "AP", "mIoU", "VPQ"):
+        assert figure in card
+    for task in ("vis", "vss", "vps", "vos", "pvos", "refvos"):
+        assert task in card.lower()
+
+
+def first_things():
+    """Label map of the things of the first frame, ids from 1 on, and the same for all frames."""
+    numbers = np.zeros(len(VIDEO.entities) + 1, np.uint8)
+    shown = [thing.id for thing in VIDEO.things if VIDEO.is_visible[0, thing.id - 1]]
+    numbers[shown] = np.arange(1, len(shown) + 1)
+    return numbers[VIDEO.labels]
+
+
+def score(frames):
+    metric = DavisMetric()
+    metric.update("video", frames, first_things())
+    return metric.compute()["J&F-Mean"]
+
+
+def test_shipped_model_works_in_python(shipped):
+    model, processor = UniVSForVideoSegmentation.from_pretrained(NAME).eval(), UniVSProcessor.from_pretrained(NAME)
+    session = processor.init_video_session(list(VIDEO.frames), task="vos")
+    truth = first_things()
+    ids = list(range(1, int(truth[0].max()) + 1))
+    masks = np.stack([truth[0] == number for number in ids])
+    processor.add_inputs_to_inference_session(session, 0, ids, input_masks=masks)
+    with torch.no_grad():
+        found = [result["segmentation"].numpy() for result in model.propagate_in_video_iterator(session)]
+    assert score(found) > LEAST_SCORE
+
+
+def test_shipped_model_works_in_the_pipeline(shipped):
+    segmenter = pipeline(PIPELINE_TASK, model=NAME)
+    results = segmenter(list(VIDEO.frames[:6]), subtask="vss", categories="moving_shapes")
+    assert len(results) == 6
+    names = {entity.name for entity in VIDEO.entities}
+    found = {segment["label"] for segment in results[3] if np.asarray(segment["mask"]).sum() > 0}
+    assert len(found & names) >= len(names) / 2
+
+
+def test_shipped_model_works_on_the_command_line(shipped, tmp_path):
+    VIDEO.write_video("video.mp4")
+    save_palette_png("first.png", first_things()[0])
+    command = ["segment", "video.mp4", "--model", NAME, "--task", "vos", "--mask", "first.png", "--json", "out.json"]
+    assert main([*command, "--quiet", "--device", "cpu"]) == 0
+    frames = [
+        {segment["id"]: segment["mask"] for segment in frame["segments"]}
+        for frame in read_results("out.json")["frames"]
+    ]
+    assert score(frames) > LEAST_SCORE

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -34,13 +35,37 @@ def pyproject(project_root: Path) -> dict:
     return tomllib.loads((project_root / "pyproject.toml").read_text())
 
 
+# Stand for a checkpoint: whatever lies in its folder travels.
+STAND_IN = {
+    f"univs_hf/checkpoints/stand-in/{name}"
+    for name in ("README.md", "config.json", "model.safetensors", "processor_config.json", "tokenizer.json")
+}
+
+
 @pytest.fixture(scope="module")
-def wheel(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy so that nothing is left in the work tree."""
+def source(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What packages are built from: a copy, so that nothing is left in the work tree, with one more checkpoint."""
     source = tmp_path_factory.mktemp("source")
     for name in ("pyproject.toml", "README.md", "LICENSE", "univs_cli.py"):
         shutil.copy(project_root / name, source)
     shutil.copytree(project_root / "univs_hf", source / "univs_hf", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in STAND_IN:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text("{}")
+    return source
+
+
+def packaged_files(project_root: Path) -> set[str]:
+    """Files of the package that have to travel, but for those of the stand-in."""
+    package = project_root / "univs_hf"
+    files = {path for pattern in ("*.py", "*.json", "*.yaml", "*.jinja") for path in package.rglob(pattern)}
+    files |= {path for path in (package / "checkpoints").rglob("*") if path.is_file()}
+    return {path.relative_to(project_root).as_posix() for path in files if "__pycache__" not in path.parts}
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel."""
     target = tmp_path_factory.mktemp("wheel")
     command = [
         sys.executable,
@@ -84,10 +109,7 @@ def test_constraints_pin_every_dependency(pyproject: dict, project_root: Path) -
 
 
 def test_wheel_holds_code_and_data(wheel: Path, project_root: Path) -> None:
-    package = project_root / "univs_hf"
-    sources = {path for pattern in ("*.py", "*.json", "*.yaml", "*.jinja") for path in package.rglob(pattern)}
-    expected = {path.relative_to(project_root).as_posix() for path in sources if "__pycache__" not in path.parts}
-    expected.add("univs_cli.py")
+    expected = packaged_files(project_root) | STAND_IN | {"univs_cli.py"}
     assert any(name.endswith(".json") for name in expected)
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if not name.split("/")[0].endswith(".dist-info")}
@@ -95,6 +117,18 @@ def test_wheel_holds_code_and_data(wheel: Path, project_root: Path) -> None:
         assert "univs = univs_cli:main" in archive.read(entry_points).decode()
         assert any(name.endswith("licenses/LICENSE") for name in archive.namelist())
     assert held == expected
+
+
+def test_source_distribution_holds_the_same(source: Path, project_root: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "source"
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns("build", "*.egg-info"))
+    program = "import setuptools.build_meta as backend; print(backend.build_sdist('out'))"
+    build = subprocess.run([sys.executable, "-c", program], cwd=copy, capture_output=True, text=True, timeout=300)
+    assert build.returncode == 0, build.stdout + build.stderr
+    with tarfile.open(next((copy / "out").glob("*.tar.gz"))) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = {*packaged_files(project_root), *STAND_IN, "univs_cli.py", "pyproject.toml", "README.md", "LICENSE"}
+    assert wanted <= held, wanted - held
 
 
 def test_wheel_works_on_its_own(wheel: Path, tmp_path: Path) -> None:
