@@ -6,7 +6,8 @@
 Rows are 720p JPEG videos of 36 frames (about 170 KB a frame) in a memory-mapped file, with masks of objects that
 share no pixel, and a second set whose objects overlap. Geometry on the device means that decoding and label maps are
 made in the worker and one affine map per frame is applied elsewhere. "full detail" draws the scale from 1 to 2, so
-that no picture is decoded smaller than it is and all of the output is filled; "paper" draws it from 0.25 to 4. The
+that no picture is decoded smaller than it is and all of the output is filled; "paper" draws it from 0.25 to 4.
+"streamed" reads row groups of the Parquet file as they are needed, as training with `data.streaming` does. The
 baseline warps every frame and every mask by itself with PIL, after pycocotools.
 
 CPU milliseconds are those of the process and hardly depend on what else the machine does; wall time does.
@@ -39,7 +40,10 @@ from univs_hf.data.clip_from_row import ClipConfig
 from univs_hf.data.clip_geometry import Augmentation, sample_geometry
 from univs_hf.data.clip_labels import paint_label_maps
 from univs_hf.data.clip_random import Purpose, generator
+from univs_hf.data.clip_stream import ClipStream, StreamSource
 from univs_hf.data.row_builder import build_row, write_parquet
+from univs_hf.data.row_shards import ParquetShards
+from univs_hf.data.row_stream import RowStream
 from univs_hf.data.sampler import ClipBatchSampler, ClipIndex
 from univs_hf.data.schema import Entity, Row
 
@@ -118,7 +122,9 @@ def clip_one_by_one(row: Row, seed: int, config: ClipConfig) -> list[np.ndarray]
     return made
 
 
-def measure(options: argparse.Namespace, sources: dict[str, datasets.Dataset]) -> dict[str, Figures]:
+def measure(
+    options: argparse.Namespace, sources: dict[str, datasets.Dataset], shards: ParquetShards
+) -> dict[str, Figures]:
     full = Augmentation(square_size=options.side, scale_range=(1.0, 2.0))
     paper = replace(full, scale_range=(0.25, 4.0))
     sampling = FrameSampling(options.frames, 17)
@@ -130,6 +136,7 @@ def measure(options: argparse.Namespace, sources: dict[str, datasets.Dataset]) -
     whole = clips("apart", full, False)
     row, frames = whole.row(0, 0), list(range(0, 7 * options.frames, 7))[: options.frames]
     entities = np.arange(options.objects)
+    streamed = RowStream("apart", shards, 0, 0, 1)
     figures = {
         "row: access to frames and masks": timed(
             lambda index: (
@@ -138,6 +145,7 @@ def measure(options: argparse.Namespace, sources: dict[str, datasets.Dataset]) -
             ),
             5 * options.clips,
         ),
+        "row: streamed, with its row group": timed(lambda _: streamed.take(), 5 * options.clips),
         "frames: JPEG decoding": timed(lambda _: decode_frames(row, frames), options.clips),
         "frames: JPEG decoding, reduced by 2": timed(lambda _: decode_frames(row, frames, 2), options.clips),
         "label maps: objects apart": timed(lambda _: paint_label_maps(row, frames, entities), options.clips),
@@ -164,13 +172,18 @@ def measure(options: argparse.Namespace, sources: dict[str, datasets.Dataset]) -
     return figures
 
 
-def measure_loader(options: argparse.Namespace, rows: datasets.Dataset) -> float:
+def measure_loader(options: argparse.Namespace, rows: datasets.Dataset | ParquetShards) -> float:
     """Clips per second of a loader with workers, by the wall clock."""
     config = ClipConfig("sot", FrameSampling(options.frames, 17), Augmentation(square_size=options.side))
-    dataset = ClipDataset([ClipSource("apart", rows, config)])
     warm_up = 2 * options.workers
-    sampler = ClipBatchSampler(dataset.shares, 1, num_steps=options.clips + warm_up)
-    loader = DataLoader(dataset, batch_sampler=sampler, num_workers=options.workers, collate_fn=list_of_clips)
+    steps = options.clips + warm_up
+    if isinstance(rows, ParquetShards):
+        stream = ClipStream([StreamSource("apart", rows, config)], 1, options.workers, num_steps=steps)
+        loader = DataLoader(stream, batch_size=None, num_workers=options.workers, collate_fn=list_of_clips)
+    else:
+        dataset = ClipDataset([ClipSource("apart", rows, config)])
+        sampler = ClipBatchSampler(dataset.shares, 1, num_steps=steps)
+        loader = DataLoader(dataset, batch_sampler=sampler, num_workers=options.workers, collate_fn=list_of_clips)
     start = 0.0
     for step, _ in enumerate(loader):
         if step == warm_up - 1:
@@ -193,8 +206,12 @@ def main(arguments: list[str] | None = None) -> None:
             f"{row.frame_bytes(0).size / 1e3:.0f} KB a frame, {options.objects} objects of "
             f"{len(row.masks_of_frames([0]).data) / options.objects / 1e3:.1f} KB a mask, one thread\n"
         )
-        figures = measure(options, sources)
-        rate = measure_loader(options, sources["apart"])
+        shards = ParquetShards([str(Path(folder) / "apart.parquet")])
+        figures = measure(options, sources, shards)
+        rates = {
+            "memory-mapped": measure_loader(options, sources["apart"]),
+            "streamed": measure_loader(options, shards),
+        }
     width = max(map(len, figures))
     print(f"{'':{width}s}  {'CPU ms':>8s}  {'wall ms':>8s}  {'per CPU second':>14s}")
     for name, values in figures.items():
@@ -211,13 +228,14 @@ def main(arguments: list[str] | None = None) -> None:
         f"clips per core and second, all on the CPU, slowest case           {slowest('CPU'):6.1f}"
         f"  (goal {GOAL_ON_CPU:.0f})"
     )
-    print(
-        f"clips per second, wall clock, loader with {options.workers} workers               {rate:6.1f}"
-        f"  (the paper's rate: {PAPER_CLIPS_PER_SECOND})"
-    )
+    for name, rate in rates.items():
+        print(
+            f"clips per second, wall clock, {name + ' rows,':19s} {options.workers} workers           {rate:6.1f}"
+            f"  (the paper's rate: {PAPER_CLIPS_PER_SECOND})"
+        )
     if options.json is not None:
         temporary = options.json.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"figures": figures, "loader_clips_per_second": rate}, indent=2) + "\n")
+        temporary.write_text(json.dumps({"figures": figures, "loader_clips_per_second": rates}, indent=2) + "\n")
         temporary.replace(options.json)
 
 

@@ -2,6 +2,7 @@
 """The conversion itself: processes, shards, resuming, damage, interruption, report, card and checksums."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -9,9 +10,11 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import DatasetCard
@@ -275,6 +278,30 @@ def test_long_videos_are_cut_evenly(tmp_path):
     assert [row.entities.ids.tolist() for row in rows.values()] == shown == [[1], [1, 2], [2]]
     # An object in two rows is one object.
     assert report.counts.objects == 2 and report.counts.items == 1 and report.counts.rows == 3
+
+
+def test_memory_does_not_grow_with_the_dataset(tmp_path):
+    """A row group of 16 rows is held, of 18 videos as of 50."""
+    noise = np.random.default_rng(0).integers(0, 256, (256, 384, 3), dtype=np.uint8)
+    sink = io.BytesIO()
+    PIL.Image.fromarray(noise).save(sink, "JPEG", quality=95)
+    picture, labels = sink.getvalue(), np.zeros((256, 384), np.uint8)
+    labels[50:90, 60:120] = 1
+    assert len(picture) > 100_000
+    peaks = []
+    for count in (18, 50):
+        root = tmp_path / str(count)
+        for number in range(count):
+            for folder in ("JPEGImages", "Annotations"):
+                (root / folder / f"v{number:03d}").mkdir(parents=True)
+            (root / "JPEGImages" / f"v{number:03d}" / "00000.jpg").write_bytes(picture)
+            PIL.Image.fromarray(labels).save(root / "Annotations" / f"v{number:03d}" / "00000.png")
+        tracemalloc.start()
+        prepare("mask_folder", root, root / "out", num_shards=1)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    # The pictures of the larger set are 4 row groups.
+    assert 16 * len(picture) < peaks[0] and peaks[1] < 1.2 * peaks[0]
 
 
 @pytest.mark.slow
