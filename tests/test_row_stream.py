@@ -1,6 +1,7 @@
 # Copyright 2026 The univs-hf authors. Licensed under the Apache License, Version 2.0.
 """Row groups of Parquet files, here and behind a protocol, and which rows of them each worker takes."""
 
+import shutil
 from collections import Counter
 
 import fsspec
@@ -179,7 +180,13 @@ def test_files_of_the_split(folder, remote, tmp_path):
     assert train_files(str(folder)) == [str(folder / "data" / name) for name in names]
     assert [name.rsplit("/", 1)[1] for name in train_files(remote)] == names
     assert all(name.startswith("memory://") for name in train_files(remote))
-    assert train_files(str(folder / "data")) == train_files(str(folder))
+    assert train_files(str(folder / "data")) == train_files(str(folder)) == train_files(f"{folder}/")
+    assert train_files(names_file := str(folder / "data" / names[0])) == [names_file]
+    (tmp_path / "[a] *").mkdir()
+    shutil.copy(folder / "data" / names[0], tmp_path / "[a] *")
+    assert len(train_files(str(tmp_path / "[a] *"))) == 1
+    (tmp_path / "[a] *" / "data").write_text("no folder")
+    assert len(train_files(str(tmp_path / "[a] *"))) == 1
     assert train_files(str(tmp_path)) == train_files(str(tmp_path / "nothing")) == train_files("memory://none") == []
 
 

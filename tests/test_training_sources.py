@@ -7,6 +7,7 @@ import datasets
 import fsspec
 import pytest
 import torch
+from huggingface_hub.errors import HTTPError
 
 from univs_hf.data.clip_dataset import ClipDataset
 from univs_hf.data.moving_shapes import MovingShapes, MovingShapesConfig
@@ -83,6 +84,16 @@ def test_missing_repositories(monkeypatch, open_sources):
     assert "there: memory://nothing/there holds no Parquet files" in message
 
 
+def test_hub_out_of_reach(monkeypatch):
+    def unreachable(path):
+        raise HTTPError("no route to the hub")
+
+    monkeypatch.setattr("univs_hf.training.clip_sources.train_files", unreachable)
+    given = {"mine": {"task": "sot", "path": "hf://datasets/me/mine"}}
+    with pytest.raises(MissingDatasetError, match=r"cannot be listed \(HTTPError: no route to the hub\)"):
+        stream_sources(config(use_recipe_mixture=False, datasets=given))
+
+
 def test_unknown_protocol():
     with pytest.raises(MissingDatasetError, match="xyz://rows/mine cannot be listed .*Protocol not known: xyz"):
         clip_sources(config(root="xyz://rows", use_recipe_mixture=False, datasets={"mine": {"task": "sot"}}))
@@ -91,6 +102,7 @@ def test_unknown_protocol():
 def test_streamed_sources(tmp_path):
     """Files here or elsewhere, a saved dataset and generated videos hold the same rows."""
     videos = MovingShapes("train", 3, CONFIG)
+    tmp_path = tmp_path / "[my] data"
     write_parquet(videos.rows(), tmp_path / "parquet" / "data" / "train-00000-of-00001.parquet")
     datasets.Dataset.from_list(list(videos.rows()), features=FEATURES).save_to_disk(tmp_path / "saved")
     system = fsspec.filesystem("memory")
@@ -122,6 +134,8 @@ def test_streamed_sources(tmp_path):
 def test_folders_and_generated_videos_give_the_same_clips(tmp_path):
     """From Parquet, from a saved dataset and made on the fly: the same rows, so the same clips."""
     videos = MovingShapes("train", 3, CONFIG)
+    # Letters that have a meaning in patterns.
+    tmp_path = tmp_path / "[my] data"
     (tmp_path / "parquet" / "data").mkdir(parents=True)
     write_parquet(videos.rows(), tmp_path / "parquet" / "data" / "train-00000-of-00001.parquet")
     # Another split beside it is not read.

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
+from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
-
-_PATTERNS = ("*.parquet", "data/*.parquet")
 
 
 def is_remote(path: str) -> bool:
@@ -27,10 +26,15 @@ def train_files(path: str) -> list[str]:
         OSError: If a remote directory cannot be listed, for reasons other than that it is not there.
     """
     system, root = url_to_fs(path)
-    try:
-        names = [name for pattern in _PATTERNS for name in system.glob(f"{root.rstrip('/')}/{pattern}")]
-    except FileNotFoundError:
-        return []
-    names = sorted(names)
+    root = root.rstrip("/")
+    names = sorted(name for folder in (root, f"{root}/data") for name in _files_in(system, folder))
     train = [name for name in names if name.rsplit("/", 1)[-1].startswith("train")]
     return [system.unstrip_protocol(name) if is_remote(path) else name for name in train or names]
+
+
+def _files_in(system: AbstractFileSystem, folder: str) -> list[str]:
+    # Not by a pattern, in which letters of the folder could have a meaning.
+    try:
+        return [name for name in system.ls(folder, detail=False) if name.endswith(".parquet")]
+    except (FileNotFoundError, NotADirectoryError):
+        return []

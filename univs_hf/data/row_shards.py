@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -44,7 +45,9 @@ class ParquetShards:
     """
 
     def __init__(self, files: Sequence[str]):
-        rows = datasets.load_dataset("parquet", data_files=list(files), split="train", streaming=True)
+        # Names are patterns there.
+        names = [glob.escape(file) for file in files]
+        rows = datasets.load_dataset("parquet", data_files=names, split="train", streaming=True)
         self.column_names = rows.column_names
         # A shard of a Parquet file is a row group then.
         self._rows = rows.reshard().with_format("arrow")

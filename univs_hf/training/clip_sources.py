@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import glob
 from dataclasses import asdict
 from pathlib import Path
 
 import datasets
+from huggingface_hub.errors import HTTPError
 
 from ..data.clip_dataset import ClipSource
 from ..data.clip_from_row import ClipConfig
@@ -77,7 +79,7 @@ def _found(config: TrainingConfig) -> tuple[dict[str, MixtureEntry], dict[str, l
             reason = "does not exist"
         try:
             files[name] = train_files(path)
-        except (OSError, ValueError, ImportError) as error:
+        except (OSError, HTTPError, ValueError, ImportError) as error:
             # No network, or a protocol that is not known or not installed.
             files[name], reason = [], f"cannot be listed ({type(error).__name__}: {error})"
         if not files[name]:
@@ -176,7 +178,9 @@ def _clip_config(config: TrainingConfig, entry: MixtureEntry) -> ClipConfig:
 
 def _open_rows(data: DataConfig, name: str, files: list[str]) -> datasets.Dataset | GeneratedRows:
     if files:
-        return datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=data.cache_dir)
+        # Names are patterns there.
+        names = [glob.escape(file) for file in files]
+        return datasets.load_dataset("parquet", data_files=names, split="train", cache_dir=data.cache_dir)
     given = data.datasets.get(name, DatasetConfig())
     path = dataset_path(data, name)
     if path is None:
