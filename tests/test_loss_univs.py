@@ -4,15 +4,18 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.multiprocessing
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 from training_cases import random_predictions, random_targets, small_loss_config
 
 from univs_hf import loss_univs
 from univs_hf.loss_univs import UniVSCriterion, UniVSLossConfig, UniVSLosses, UniVSPrediction
+from univs_hf.matcher_univs import match_queries
 from univs_hf.training_draws_univs import TrainingDraws
 from univs_hf.training_targets_univs import (
     UniVSPromptTargets,
@@ -92,6 +95,41 @@ def test_every_prediction_has_every_term(kind: str) -> None:
         assert value.isfinite()
         zero = (kind == "expression" and "_ce" in name) or (kind == "category" and "l2p_aux" in name)
         assert (value == 0) == zero, name
+
+
+class Operations(TorchDispatchMode):
+    """Counts what torch is asked to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("kind", ["visual", "category", "expression"])
+def test_work_is_done_in_batches(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The matching runs once per prediction for all clips; more points, or more pairs, are no more operations."""
+    matched = []
+
+    def counting(mask_logits: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        matched.append(len(mask_logits))
+        return match_queries(mask_logits, *args, **kwargs)
+
+    monkeypatch.setattr(loss_univs, "match_queries", counting)
+
+    def operations(counts: list[int], num_points: int) -> int:
+        arguments = case(kind, counts, [0, 1])
+        with Operations() as operations:
+            run(*arguments, num_points=num_points)
+        return operations.count
+
+    few = operations([3, 2], 16)
+    assert matched == [2, 2, 2]
+    assert operations([3, 2], 160) == few
+    assert operations([7, 6], 16) == few
 
 
 def test_weights_of_the_terms() -> None:

@@ -191,9 +191,12 @@ def test_shipped_model_works_in_the_pipeline(shipped):
     segmenter = pipeline(PIPELINE_TASK, model=NAME)
     results = segmenter(list(VIDEO.frames[:6]), subtask="vss", categories="moving_shapes")
     assert len(results) == 6
-    names = {entity.name for entity in VIDEO.entities}
-    found = {segment["label"] for segment in results[3] if np.asarray(segment["mask"]).sum() > 0}
-    assert len(found & names) >= len(names) / 2
+    names = {entity.id: entity.name for entity in VIDEO.entities}
+    right = np.zeros(VIDEO.labels.shape[1:], bool)
+    for segment in results[3]:
+        named = np.isin(VIDEO.labels[3], [number for number, name in names.items() if name == segment["label"]])
+        right |= named & (np.asarray(segment["mask"]) > 0)
+    assert right.mean() > LEAST_SCORE
 
 
 def test_shipped_model_works_on_the_command_line(shipped, tmp_path):
