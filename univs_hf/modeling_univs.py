@@ -13,8 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from scipy.sparse import csr_matrix
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from transformers import AutoBackbone, CLIPTextModelWithProjection, PreTrainedModel
 from transformers import initialization as init
@@ -321,6 +324,30 @@ def _freeze_batch_norms(module: nn.Module) -> None:
 
 
 @use_kernel_forward_from_hub("MultiScaleDeformableAttention")
+class _TableGradient(torch.autograd.Function):
+    """Gives the table its gradient of a weighted sum of its rows, which is else taken as it is.
+
+    That is a product with a sparse matrix, which SciPy computes about ten times as fast as `embedding_bag` does.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+        """`output` (N, C) is the sum of the rows `rows` (N, K) of `table` (R, C) with `weights` (N, K)."""
+        ctx.save_for_backward(rows, weights)
+        ctx.num_rows = len(table)
+        return output.view_as(output)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        rows, weights = ctx.saved_tensors
+        starts = np.arange(0, rows.numel() + 1, rows.shape[1], dtype=np.int32)
+        matrix = csr_matrix(
+            (weights.flatten().numpy(), rows.flatten().numpy(), starts), shape=(len(rows), ctx.num_rows)
+        )
+        return gradient, torch.from_numpy(matrix.T @ gradient.numpy()), None, None
+
+
 class MultiScaleDeformableAttention(nn.Module):
     """Weighted sum of bilinear samples of several maps; no parameters.
 
@@ -434,7 +461,12 @@ class MultiScaleDeformableAttention(nn.Module):
         def bags(parts: tuple[Tensor, ...]) -> Tensor:
             return torch.stack([part.view(-1, num_levels * num_points) for part in parts], dim=1).flatten(1)
 
-        output = F.embedding_bag(bags(corners), table, per_sample_weights=bags(weights), mode="sum")
+        rows, weights = bags(corners), bags(weights)
+        if not table.requires_grad or torch.compiler.is_compiling():
+            output = F.embedding_bag(rows, table, per_sample_weights=weights, mode="sum")
+        else:
+            output = F.embedding_bag(rows, table.detach(), per_sample_weights=weights, mode="sum")
+            output = _TableGradient.apply(output, table, rows, weights.detach())
         return output.to(value.dtype).view(batch_size, num_queries, num_heads * head_dim)
 
 
