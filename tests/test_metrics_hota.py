@@ -175,5 +175,7 @@ def test_errors_name_video_and_frame(truth, prediction, error, message):
 
 def test_negative_run_lengths_that_cancel_out():
     bad = {"size": list(SHAPE), "counts": compress_counts([2, -3, 4, 9, 180])}
-    with pytest.raises(ValueError, match="`prediction, track 1,` of video 'a', frame 0 has a negative run length"):
+    with pytest.raises(
+        ValueError, match="`prediction, track 1,` of video 'a', frame 0 has run lengths .* malformed or negative"
+    ):
         HOTA().update("a", [{1: bad}], [{1: box(0)}])

@@ -41,8 +41,8 @@ def as_rles(masks: np.ndarray, form: str) -> list:
 @pytest.mark.filterwarnings("error")
 def test_overlap_of_many_tubes(form: str):
     rng = np.random.default_rng(3)
-    # More than 150 masks, so that they are read in several portions; tubes of unequal lengths.
-    arrays = [random_tube(rng, frames) for frames in [12] * 20 + [1, 5, 30]]
+    # More than 600 masks, so that they are read in several portions; tubes of unequal lengths.
+    arrays = [random_tube(rng, frames) for frames in [12] * 20 + [1, 5, 30] + [12] * 50]
     tubes = arrays
     if form == "mixed":
         tubes = [as_rles(tube, "str") if i % 2 else tube for i, tube in enumerate(arrays)]
@@ -50,8 +50,14 @@ def test_overlap_of_many_tubes(form: str):
         tubes = [as_rles(tube, form) for tube in arrays]
     read = read_tubes(tubes, [f"tube {i}" for i in range(len(tubes))])
     np.testing.assert_array_equal(read[0].areas, arrays[0].sum(axis=(1, 2)))
-    expected = [[overlap(a, b) for b in arrays[10:]] for a in arrays[:14]]
-    np.testing.assert_allclose(tube_ious(read[:14], read[10:]), expected, rtol=0, atol=1e-15)
+    expected = [[overlap(a, b) for b in arrays[10:23]] for a in arrays[:14]]
+    np.testing.assert_allclose(tube_ious(read[:14], read[10:23]), expected, rtol=0, atol=1e-15)
+    expected = [[overlap(a, b) for b in arrays[19:24]] for a in arrays[60:]]
+    np.testing.assert_allclose(tube_ious(read[60:], read[19:24]), expected, rtol=0, atol=1e-15)
+    wanted = rng.random((14, 13)) < 0.5
+    np.testing.assert_array_equal(
+        tube_ious(read[:14], read[10:23], 0.0, wanted), tube_ious(read[:14], read[10:23]) * wanted
+    )
 
 
 def test_single_overlaps_by_hand():
@@ -98,9 +104,9 @@ def test_sizes_must_agree(form: str):
     with pytest.raises(ValueError, match="`b` of video 3, frame 2 must have 4x5 pixels.*got 5x4"):
         read_tubes([masks((4, 5)), wrong], ["a", "b"], 3)
     # Also over the portions in which masks are read.
-    many = [masks((4, 5)) for _ in range(100)]
+    many = [masks((4, 5)) for _ in range(400)]
     with pytest.raises(ValueError, match="`b` of video 3, frame 2 must have 4x5 pixels.*got 5x4"):
-        read_tubes([*many, wrong], ["a"] * 100 + ["b"], 3)
+        read_tubes([*many, wrong], ["a"] * 400 + ["b"], 3)
 
 
 def test_masks_that_are_none():
@@ -133,7 +139,7 @@ def test_pairs_that_cannot_overlap_enough_are_left_out():
 
 
 def test_negative_run_lengths_that_cancel_out():
-    """The sums of the runs are right; the error comes when the runs are looked at."""
+    """The sums of the runs are right, which is why they are looked at one by one."""
     bad = {"size": [4, 5], "counts": compress_counts([2, -3, 4, 9, 8])}
-    with pytest.raises(ValueError, match="`prediction`, frame 1 has a negative run length"):
+    with pytest.raises(ValueError, match="`prediction`, frame 1 has run lengths .* malformed or negative"):
         tube_iou([None, bad], [None, np.ones((4, 5), dtype=bool)])

@@ -51,13 +51,22 @@ def match_detections(
     result = np.full((len(ignored), len(thresholds), num_detections), -1, dtype=np.int64)
     # A threshold of 1 still lets an IoU of 1 through that rounding has made a little smaller.
     lowest = np.minimum(thresholds, 1 - 1e-10)
+    least = lowest.min(initial=1.0) - tolerance
     free = np.ones((num_objects, len(ignored), len(thresholds)), dtype=bool)
     for d, row in enumerate(ious):
-        candidates = np.flatnonzero(row >= lowest.min() - tolerance)
+        candidates = np.flatnonzero(row >= least)
         if not len(candidates):
             continue
-        best = np.tile(lowest, (len(ignored), 1))
         match = result[:, :, d]
+        if len(candidates) == 1:
+            (g,) = candidates
+            taken = free[g] & (row[g] >= lowest - tolerance)
+            match[taken] = g
+            if not repeatable[g]:
+                free[g] &= ~taken
+            continue
+        best = np.empty(match.shape)
+        best[:] = lowest
         for takes_ignored in (False, True):
             # Objects that count come first; an ignored one is looked at only where none of them was found.
             open_places = match < 0
@@ -97,13 +106,24 @@ def precision_and_recall(
     true_positives = np.cumsum(matched & counted, axis=-1)
     positives = np.cumsum(counted, axis=-1)
     for r in np.flatnonzero(num_ground_truth):
-        recalls = true_positives[r] / num_ground_truth[r]
-        recall[r] = recalls[:, -1] if num_detections else 0.0
+        number = int(num_ground_truth[r])
+        recall[r] = true_positives[r, :, -1] / number if num_detections else 0.0
         # The official code adds this to the divisor, which makes a full precision 1 - 2^-52 and 0 out of 0 nothing.
         values = true_positives[r] / (positives[r] + np.spacing(1))
         # The best precision at this recall or a higher one; 0 where the recall is never reached.
         values = np.maximum.accumulate(values[:, ::-1], axis=-1)[:, ::-1]
         values = np.concatenate([values, np.zeros((thresholds, 1))], axis=-1)
-        for t in range(thresholds):
-            precision[r, t] = values[t, np.searchsorted(recalls[t], RECALLS, side="left")]
+        # Each recall is that of so many true positives, which are looked for in all rows at once.
+        needed = np.searchsorted(np.arange(number + 1) / number, RECALLS, side="left")
+        rows = np.arange(thresholds)[:, None]
+        apart = max(num_detections, number) + 1
+        places = np.searchsorted((true_positives[r] + rows * apart).ravel(), (needed + rows * apart).ravel())
+        precision[r] = np.take_along_axis(values, places.reshape(thresholds, -1) - rows * num_detections, axis=-1)
     return precision, recall
+
+
+def recall_of_all(matches: list[Matches], max_detections: int) -> np.ndarray:
+    """The recall that [`precision_and_recall`] gives for at least one video; shape (ranges, thresholds)."""
+    found = [(entry.matched & ~entry.ignored)[..., :max_detections].sum(axis=-1) for entry in matches]
+    num_ground_truth = np.sum([entry.num_ground_truth for entry in matches], axis=0)[:, None]
+    return np.where(num_ground_truth > 0, np.sum(found, axis=0) / np.maximum(1, num_ground_truth), -1.0)

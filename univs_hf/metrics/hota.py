@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 from scipy.optimize import linear_sum_assignment
 
 from .masks import Size, is_rle, name_frame, to_labels
-from .tubes import Tube, read_runs, read_tubes
+from .tubes import Tube, read_tubes
 from .video_metric import VideoMetric
 
 # Similarities from which on a pair counts as found.
@@ -242,9 +242,6 @@ def frame_similarity(
         return np.zeros((len(theirs), len(ours)))
     if similarity == "box":
         theirs, ours = coco_mask.toBbox(theirs), coco_mask.toBbox(ours)
-    else:
-        # pycocotools never returns from negative run lengths: they are found here.
-        read_runs([*truth.tubes.values(), *predicted.tubes.values()])
     return np.asarray(coco_mask.iou(theirs, ours, [0] * len(ours)))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from .run_lengths import measure_run_lengths
+from .run_lengths import read_run_lengths
 
 Size = tuple[int, int]
 
@@ -79,17 +79,16 @@ def to_rle(mask: Any, where: str, size: Size | None = None) -> dict[str, Any]:
             raise TypeError(f"{where} must have `counts` of integers, got {counts[:6]!r}.")
         filled = -1 if (runs < 0).any() else int(runs.sum())
     elif isinstance(counts, (str, bytes)):
-        if isinstance(counts, str):
-            counts = counts.encode("ascii", errors="replace")
         # pycocotools does not check what it is given, and reads and writes beyond its memory.
-        filled = int(measure_run_lengths([counts])[0][0])
+        filled = int(read_run_lengths([counts]).totals[0])
     else:
         raise TypeError(f"{where} must have `counts` of type str, bytes or list, got {type(counts).__name__}.")
     if filled != height * width:
-        raise ValueError(f"{where} has run lengths that do not fill its size of {height}x{width} pixels.")
-    if not isinstance(counts, bytes):
-        return coco_mask.frPyObjects({"size": [height, width], "counts": runs.tolist()}, height, width)
-    return {"size": [height, width], "counts": counts}
+        reason = ": they are malformed or negative" if filled < 0 else ""
+        raise ValueError(f"{where} has run lengths that do not fill its size of {height}x{width} pixels{reason}.")
+    if isinstance(counts, (str, bytes)):
+        return {"size": [height, width], "counts": counts.encode("ascii") if isinstance(counts, str) else counts}
+    return coco_mask.frPyObjects({"size": [height, width], "counts": runs.tolist()}, height, width)
 
 
 def to_labels(labels: Any, where: str, size: Size | None = None) -> np.ndarray:

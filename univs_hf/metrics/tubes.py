@@ -5,34 +5,51 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
 from .masks import Size, name_frame, to_labels, to_rle
-from .run_lengths import measure_run_lengths, read_run_lengths
+from .run_lengths import read_run_lengths
 
 # The runs of this many masks are read together: few enough for the processor's cache, where it is quickest.
-_MASKS_AT_ONCE = 150
+_MASKS_AT_ONCE = 600
 
 
-@dataclass
+@dataclass(frozen=True)
 class Tube:
     """One object through a video, as read by [`read_tubes`].
 
     Attributes:
         masks: Per frame the mask as a COCO RLE dict with compressed counts, or None where the object is not there.
         areas: `np.ndarray` of shape (frames,), `float64`: pixels inside in each frame.
-        where: Names the tube in errors.
-        runs: Where each run inside begins and ends (exclusive), counting the pixels down the columns of one frame
-            after the other; `np.ndarray` of shape (runs, 2), `float64`. None until [`read_runs`] was there.
+        runs: A run outside and the run inside that follows it, frame after frame; `np.ndarray` of shape (runs, 2),
+            `int32`. Frames without a mask have none.
+        first_runs: `np.ndarray` of shape (frames with a mask,), `int64`: where the runs of each begin.
+        frame_size: Pixels of a frame.
     """
 
     masks: list[dict[str, Any] | None]
     areas: np.ndarray
-    where: str
-    runs: np.ndarray | None = None
+    runs: np.ndarray
+    first_runs: np.ndarray
+    frame_size: int
+
+    def places(self) -> np.ndarray:
+        """Where each run inside begins and ends (exclusive), counting the pixels of one frame after the other.
+
+        Returns:
+            `np.ndarray` of shape (runs, 2), `int64`.
+        """
+        places = np.cumsum(self.runs, dtype=np.int64).reshape(-1, 2)
+        if len(self.first_runs) < len(self.masks):
+            present = np.array([t for t, mask in enumerate(self.masks) if mask is not None], dtype=np.int64)
+            skipped = (present - np.arange(len(present))) * self.frame_size
+            places += np.repeat(skipped, np.diff(self.first_runs, append=len(self.runs)))[:, None]
+        return places
 
 
 def tube_iou(prediction: Sequence[Any], ground_truth: Sequence[Any]) -> float:
@@ -56,89 +73,63 @@ def tube_iou(prediction: Sequence[Any], ground_truth: Sequence[Any]) -> float:
     return float(tube_ious(tubes[:1], tubes[1:])[0, 0])
 
 
-def tube_ious(first: Sequence[Tube], second: Sequence[Tube], lowest: float = 0.0) -> np.ndarray:
+def tube_ious(
+    first: Sequence[Tube], second: Sequence[Tube], lowest: float = 0.0, wanted: np.ndarray | None = None
+) -> np.ndarray:
     """[`tube_iou`] of every tube of `first` with every tube of `second`, as read by [`read_tubes`].
 
     Args:
         first: Tubes.
         second: Tubes.
         lowest: An overlap that is certain to be below may be given as 0, which spares its computation.
+        wanted: `bool` of shape (len(first), len(second)): which overlaps are of interest, all others are given as 0.
 
     Returns:
         `np.ndarray` of shape (len(first), len(second)), `float64`.
     """
     ious = np.zeros((len(first), len(second)))
-    pairs = overlapping_pairs(first, second, lowest)
-    read_runs([first[i] for i in np.flatnonzero(pairs.any(axis=1))])
-    read_runs([second[j] for j in np.flatnonzero(pairs.any(axis=0))])
-    for j in np.flatnonzero(pairs.any(axis=0)):
-        other = second[j]
+    areas, lengths = _area_table(first)
+    areas_up_to = np.concatenate([np.zeros((len(first), 1)), areas.cumsum(axis=1)], axis=1)
+    places: dict[int, np.ndarray] = {}
+    for j, other in enumerate(second):
+        length = len(other.areas)
+        # What one of them has beyond the end of the other does not count.
+        common = np.minimum(lengths, length)
+        other_areas = np.concatenate([[0.0], other.areas.cumsum()])[common]
+        both = areas_up_to[np.arange(len(first)), common] + other_areas
+        # No overlap in a frame exceeds the smaller mask, no union falls below the larger one.
+        shared = min(length, areas.shape[1])
+        smaller = np.minimum(areas[:, :shared], other.areas[:shared]).sum(axis=1)
+        largest = np.divide(smaller, both - smaller, out=np.zeros_like(smaller), where=smaller > 0)
+        compared = (smaller > 0) & (largest >= lowest)
+        if wanted is not None:
+            compared &= wanted[:, j]
+        chosen = np.flatnonzero(compared)
+        if not len(chosen):
+            continue
+        for i in chosen.tolist():
+            if i not in places:
+                places[i] = first[i].places().astype(np.float64)
         # How many pixels of the other tube lie before a place: a line that rises by 1 per pixel inside.
-        before = np.zeros_like(other.runs)
-        before[:, 1] = np.cumsum(other.runs[:, 1] - other.runs[:, 0])
+        bounds = other.places().astype(np.float64)
+        before = np.zeros_like(bounds)
+        before[:, 1] = np.cumsum(other.runs[:, 1], dtype=np.int64)
         before[1:, 0] = before[:-1, 1]
-        for i in np.flatnonzero(pairs[:, j]):
-            tube = first[i]
-            counted = np.interp(tube.runs.ravel(), other.runs.ravel(), before.ravel()).reshape(-1, 2)
-            intersection = (counted[:, 1] - counted[:, 0]).sum()
-            # What one of them has beyond the end of the other does not count.
-            areas = tube.areas[: len(other.areas)].sum() + other.areas[: len(tube.areas)].sum()
-            ious[i, j] = intersection / (areas - intersection)
+        ours = np.concatenate([places[i] for i in chosen.tolist()])
+        counted = np.interp(ours.ravel(), bounds.ravel(), before.ravel()).reshape(-1, 2)
+        numbers = np.array([len(places[i]) for i in chosen.tolist()])
+        intersection = np.add.reduceat(counted[:, 1] - counted[:, 0], np.cumsum(numbers) - numbers)
+        ious[chosen, j] = intersection / (both[chosen] - intersection)
     return ious
 
 
-def overlapping_pairs(first: Sequence[Tube], second: Sequence[Tube], lowest: float = 0.0) -> np.ndarray:
-    """Which pairs may overlap by `lowest` or more, judged by their areas; `bool` of shape (first, second)."""
-    result = np.zeros((len(first), len(second)), dtype=bool)
-    for i, tube in enumerate(first):
-        for j, other in enumerate(second):
-            length = min(len(tube.areas), len(other.areas))
-            areas = tube.areas[:length], other.areas[:length]
-            # No overlap in a frame exceeds the smaller mask, no union falls below the larger one.
-            smaller = np.minimum(*areas).sum()
-            result[i, j] = smaller > 0 and smaller / (areas[0].sum() + areas[1].sum() - smaller) >= lowest
-    return result
-
-
-def read_runs(tubes: Sequence[Tube]) -> None:
-    """Fills in the runs of the tubes that have none yet; quickest for all tubes of a video at once.
-
-    Raises:
-        ValueError: If a run length is negative.
-    """
-    pending = [tube for tube in tubes if tube.runs is None]
-    while pending:
-        some: list[Tube] = []
-        frames: list[int] = []
-        while pending and len(frames) < _MASKS_AT_ONCE:
-            some.append(pending.pop())
-            frames += [t for t, mask in enumerate(some[-1].masks) if mask is not None]
-        _read_some_runs(some, np.array(frames, dtype=np.int64))
-
-
-def _read_some_runs(tubes: list[Tube], frames: np.ndarray) -> None:
-    """[`read_runs`] of tubes with masks in the given frames, one tube after the other."""
-    for tube in tubes:
-        tube.runs = np.zeros((0, 2))
-    counts = [_as_bytes(mask["counts"]) for tube in tubes for mask in tube.masks if mask is not None]
-    if not counts:
-        return
-    table = read_run_lengths(counts)
-    numbers = [sum(mask is not None for mask in tube.masks) for tube in tubes]
-    owners = np.repeat(np.arange(len(tubes)), numbers)
-    if table is None or (table.totals < 0).any():
-        wrong = 0 if table is None else int(np.argmax(table.totals < 0))
-        raise ValueError(f"{tubes[owners[wrong]].where}, frame {frames[wrong]} has a negative run length.")
-    first_row = np.append(table.first_row, len(table.runs))
-    begin = 0
-    for tube, number in zip(tubes, numbers, strict=True):
-        rows = first_row[begin : begin + number + 1]
-        places = np.cumsum(table.runs[rows[0] : rows[-1]], dtype=np.int64).reshape(-1, 2)
-        skipped = frames[begin : begin + number] - np.arange(number)
-        if skipped.any():
-            places += np.repeat(skipped * table.totals[0], np.diff(rows))[:, None]
-        tube.runs = places.astype(np.float64)
-        begin += number
+def _area_table(tubes: Sequence[Tube]) -> tuple[np.ndarray, np.ndarray]:
+    """Areas of shape (tubes, frames of the longest), 0 after the end of a tube, and the lengths of the tubes."""
+    lengths = np.array([len(tube.areas) for tube in tubes], dtype=np.int64)
+    areas = np.zeros((len(tubes), lengths.max(initial=0)))
+    for row, tube in zip(areas, tubes, strict=True):
+        row[: len(tube.areas)] = tube.areas
+    return areas, lengths
 
 
 def read_tubes(
@@ -159,45 +150,84 @@ def read_tubes(
         if isinstance(tube, (str, bytes, Mapping)) or not hasattr(tube, "__len__"):
             where = _where(name, video_id)
             raise TypeError(f"{where} must have one mask or None per frame, got {type(tube).__name__}.")
-    flat = [mask for tube in tubes for mask in tube]
+    flat = list(chain.from_iterable(tubes))
     present = [i for i, mask in enumerate(flat) if mask is not None]
     masks = [flat[i] for i in present]
-    measured = _measure_if_plain(masks, size)
-    if measured is None:
+    counts = _plain_counts(masks, size)
+    read = None if counts is None else _read_counts(counts, masks)
+    if read is None:
         places = [(name, t) for tube, name in zip(tubes, names, strict=True) for t in range(len(tube))]
         for k, i in enumerate(present):
             name, t = places[i]
             masks[k] = flat[i] = to_rle(masks[k], _where(name, video_id, t), size)
             size = size or tuple(masks[k]["size"])
-        measured = measure_run_lengths([mask["counts"] for mask in masks])[1]
-    areas = np.zeros(len(flat))
-    areas[present] = measured
-    result, begin = [], 0
-    for tube, name in zip(tubes, names, strict=True):
-        end = begin + len(tube)
-        result.append(Tube(flat[begin:end], areas[begin:end], _where(name, video_id)))
-        begin = end
-    return result
+        read = _read_counts([mask["counts"] for mask in masks], masks)
+        if read is None:
+            raise ValueError(
+                f"{_where(names[0], video_id)} has frames of {size[0]}x{size[1]} pixels, which is too many."
+            )
+    return _split_into_tubes(flat, [len(tube) for tube in tubes], np.array(present, dtype=np.int64), *read)
 
 
-def _measure_if_plain(masks: list[Any], size: Size | None) -> np.ndarray | None:
-    """Areas of the masks if all are proper compressed RLE dicts of one size, which is the usual case; else None."""
-    if any(type(mask) is not dict for mask in masks):
+def _plain_counts(masks: list[Any], size: Size | None) -> list[str] | list[bytes] | None:
+    """`counts` of the masks if all are compressed RLE dicts of one size, which is the usual case; else None."""
+    if set(map(type, masks)) - {dict}:
         return None
     try:
-        counts = [_as_bytes(mask["counts"]) for mask in masks]
-        sizes = {tuple(mask["size"]) for mask in masks}
-    except (KeyError, TypeError, AttributeError, UnicodeEncodeError):
+        counts = list(map(itemgetter("counts"), masks))
+        sizes = list(map(itemgetter("size"), masks))
+    except KeyError:
         return None
-    if len(sizes) > 1 or (size is not None and sizes - {tuple(size)}):
+    kinds = set(map(type, counts))
+    if len(kinds) > 1 or kinds - {str, bytes} or set(map(type, sizes)) - {list, tuple}:
         return None
-    pixels = [height * width for height, width in sizes]
-    totals, areas = measure_run_lengths(counts)
-    return areas if (totals == (pixels[0] if pixels else 0)).all() else None
+    if sizes and (sizes.count(sizes[0]) < len(sizes) or [type(side) for side in sizes[0]] != [int, int]):
+        return None
+    return counts if not sizes or size is None or tuple(sizes[0]) == tuple(size) else None
 
 
-def _as_bytes(counts: str | bytes) -> bytes:
-    return counts if type(counts) is bytes else counts.encode("ascii")
+def _read_counts(counts: list[str] | list[bytes], masks: list[dict[str, Any]]) -> tuple[Any, ...] | None:
+    """Runs, the number of rows of each mask, areas and pixels of a frame; None if runs do not fill the frame."""
+    height, width = masks[0]["size"] if masks else (0, 0)
+    frame_size = height * width
+    tables = [read_run_lengths(counts[i : i + _MASKS_AT_ONCE]) for i in range(0, len(counts), _MASKS_AT_ONCE)]
+    if not tables:
+        return np.zeros((0, 2), dtype=np.int32), np.zeros(0, dtype=np.int64), np.zeros(0), frame_size
+    if any((table.totals != frame_size).any() for table in tables):
+        return None
+    rows = [np.diff(table.first_row, append=len(table.runs)) for table in tables]
+    runs = tables[0].runs if len(tables) == 1 else np.concatenate([table.runs for table in tables])
+    return runs, np.concatenate(rows), np.concatenate([table.areas for table in tables]), frame_size
+
+
+def _split_into_tubes(
+    masks: list[dict[str, Any] | None],
+    lengths: list[int],
+    present: np.ndarray,
+    runs: np.ndarray,
+    rows: np.ndarray,
+    areas: np.ndarray,
+    frame_size: int,
+) -> list[Tube]:
+    """The tubes of so many frames each; `rows` and `areas` are of the masks that are `present`."""
+    all_areas = np.zeros(len(masks))
+    all_areas[present] = areas
+    ends = np.cumsum(lengths, dtype=np.int64)
+    places = np.searchsorted(present, np.concatenate([[0], ends])).tolist()
+    first_run = np.concatenate([[0], np.cumsum(rows)])
+    tubes = []
+    for k, (end, length) in enumerate(zip(ends.tolist(), lengths, strict=True)):
+        first = first_run[places[k] : places[k + 1] + 1]
+        tubes.append(
+            Tube(
+                masks[end - length : end],
+                all_areas[end - length : end],
+                runs[first[0] : first[-1]],
+                first[:-1] - first[0],
+                frame_size,
+            )
+        )
+    return tubes
 
 
 def tubes_from_label_maps(

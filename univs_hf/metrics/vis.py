@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .average_precision import Matches, match_detections, precision_and_recall
-from .tubes import Tube, overlapping_pairs, read_runs, read_tubes, tube_iou, tube_ious, tubes_from_label_maps
+from .average_precision import Matches, match_detections, precision_and_recall, recall_of_all
+from .tubes import Tube, read_tubes, tube_iou, tube_ious, tubes_from_label_maps
 from .video_metric import VideoMetric
 
 __all__ = ["VideoAP", "score_youtube_vis", "tube_iou"]
@@ -134,32 +134,27 @@ class VideoAP(VideoMetric):
         object_areas = _mean_areas(areas)
         outside = _outside_ranges(_mean_areas([tube.areas for tube in detection_tubes]))
 
-        by_category: dict[int, tuple[list[int], list[int]]] = {}
-        for i, entry in enumerate(objects):
-            by_category.setdefault(int(entry["category_id"]), ([], []))[0].append(i)
-        for k, i in enumerate(kept):
-            by_category.setdefault(int(detections[i]["category_id"]), ([], []))[1].append(k)
+        object_categories = np.array([int(entry["category_id"]) for entry in objects], dtype=np.int64)
+        categories = np.array([int(detections[i]["category_id"]) for i in kept], dtype=np.int64)
         kept_scores = scores[kept]
-        # The runs of all tubes that are compared are read at once.
-        compared: list[Tube] = []
-        for theirs, ours in by_category.values():
-            pairs = overlapping_pairs(
-                [detection_tubes[i] for i in ours], [object_tubes[i] for i in theirs], IOU_THRESHOLDS[0]
-            )
-            compared += [detection_tubes[ours[i]] for i in np.flatnonzero(pairs.any(axis=1))]
-            compared += [object_tubes[theirs[j]] for j in np.flatnonzero(pairs.any(axis=0))]
-        read_runs(compared)
+        of_same_category = categories[:, None] == object_categories
+        ious = tube_ious(detection_tubes, object_tubes, IOU_THRESHOLDS[0], of_same_category)
+        crowd = np.array([bool(entry.get("iscrowd", 0)) for entry in objects], dtype=bool)
+        ignored = crowd | _outside_ranges(object_areas)
+        lost_id = None if self.count_annotation_id_zero else 0
+        findable = np.array(["id" not in entry or entry["id"] != lost_id for entry in objects], dtype=bool)
+        by_score = np.argsort(-kept_scores, kind="stable")
         video = {}
-        for category, (theirs, ours) in by_category.items():
-            order = np.argsort(-kept_scores[ours], kind="stable")[: MAX_DETECTIONS[-1]]
-            ours = [ours[i] for i in order]
-            video[category] = self._match(
-                [objects[i] for i in theirs],
-                [object_tubes[i] for i in theirs],
-                object_areas[theirs],
-                [detection_tubes[i] for i in ours],
-                outside[:, ours],
+        for category in sorted({*object_categories.tolist(), *categories.tolist()}):
+            theirs = np.flatnonzero(object_categories == category)
+            ours = by_score[categories[by_score] == category][: MAX_DETECTIONS[-1]]
+            video[category] = _match(
+                ious[ours[:, None], theirs],
                 kept_scores[ours],
+                outside[:, ours],
+                ignored[:, theirs],
+                crowd[theirs],
+                findable[theirs],
             )
         self._videos[key] = video
 
@@ -205,43 +200,12 @@ class VideoAP(VideoMetric):
             matches = [video[category] for video in videos if category in video]
             if not matches:
                 continue
-            for m, limit in enumerate(MAX_DETECTIONS):
-                values, recalls = precision_and_recall(matches, limit)
-                recall[:, k, :, m] = recalls.T
+            for m, limit in enumerate(MAX_DETECTIONS[:-1]):
+                recall[:, k, :, m] = recall_of_all(matches, limit).T
+            values, recalls = precision_and_recall(matches, MAX_DETECTIONS[-1])
+            recall[:, k, :, -1] = recalls.T
             precision[:, :, k, :] = values.transpose(1, 2, 0)
         return precision, recall
-
-    def _match(
-        self,
-        objects: list[Mapping[str, Any]],
-        object_tubes: list[Tube],
-        object_areas: np.ndarray,
-        detections: list[Tube],
-        outside: np.ndarray,
-        scores: np.ndarray,
-    ) -> Matches:
-        """Matches the detections of one category, best score first, with its ground truth.
-
-        `outside` says which detections are outside each range of areas; shape (ranges, detections).
-        """
-        crowd = np.array([bool(entry.get("iscrowd", 0)) for entry in objects], dtype=bool)
-        ignored = crowd | _outside_ranges(object_areas)
-        shape = len(AREA_RANGES), len(IOU_THRESHOLDS), len(detections)
-        matched = to_ignored = np.zeros(shape, dtype=bool)
-        if objects and detections:
-            ious = tube_ious(detections, object_tubes, IOU_THRESHOLDS[0])
-            match = match_detections(ious, IOU_THRESHOLDS, ignored, crowd)
-            lost_id = None if self.count_annotation_id_zero else 0
-            findable = np.array(["id" not in entry or entry["id"] != lost_id for entry in objects], dtype=bool)
-            found = match >= 0
-            matched = found & findable[match]
-            to_ignored = found & np.take_along_axis(ignored[:, None], np.maximum(match, 0), axis=-1)
-        return Matches(
-            scores=scores,
-            matched=matched,
-            ignored=to_ignored | (~matched & outside[:, None]),
-            num_ground_truth=(~ignored).sum(axis=1),
-        )
 
     def _check_entries(self, argument: str, entries: Any, keys: tuple[str, ...], video_id: str | int) -> list[Any]:
         """Checks that the entries are dicts of this video with the keys that are needed."""
@@ -333,6 +297,38 @@ def score_youtube_vis(
     return metric
 
 
+def _match(
+    ious: np.ndarray,
+    scores: np.ndarray,
+    outside: np.ndarray,
+    ignored: np.ndarray,
+    crowd: np.ndarray,
+    findable: np.ndarray,
+) -> Matches:
+    """Matches the detections of one category, best score first, with its ground truth.
+
+    Args:
+        ious: Shape (detections, objects).
+        scores: Shape (detections,).
+        outside: Which detections are outside each range of areas; shape (ranges, detections).
+        ignored: Which objects do not count in each range; shape (ranges, objects).
+        crowd: Which objects may be found many times; shape (objects,).
+        findable: Which objects make what matches them a true positive; shape (objects,).
+    """
+    matched = to_ignored = np.zeros((len(AREA_RANGES), len(IOU_THRESHOLDS), len(scores)), dtype=bool)
+    if ious.size:
+        match = match_detections(ious, IOU_THRESHOLDS, ignored, crowd)
+        found = match >= 0
+        matched = found & findable[match]
+        to_ignored = found & np.take_along_axis(ignored[:, None], np.maximum(match, 0), axis=-1)
+    return Matches(
+        scores=scores,
+        matched=matched,
+        ignored=to_ignored | (~matched & outside[:, None]),
+        num_ground_truth=(~ignored).sum(axis=1),
+    )
+
+
 def _masks_of(
     entries: list[Mapping[str, Any]], argument: str, label_maps: Sequence[np.ndarray] | None, video_id: str | int
 ) -> list[Any]:
@@ -347,7 +343,9 @@ def _masks_of(
 
 def _score(entry: Mapping[str, Any], place: int, video_id: str | int) -> float:
     score = entry["score"]
-    if isinstance(score, bool) or not isinstance(score, (Real, np.ndarray)) or np.ndim(score):
+    if type(score) is not float and (
+        isinstance(score, bool) or not isinstance(score, (Real, np.ndarray)) or np.ndim(score)
+    ):
         raise TypeError(f"`predictions[{place}]` of video {video_id!r} must have a number as `score`, got {score!r}.")
     if not math.isfinite(score):
         raise ValueError(f"`predictions[{place}]` of video {video_id!r} must have a finite `score`, got {score!r}.")
@@ -396,4 +394,5 @@ def _video_order(video_id: str) -> tuple[int, int, str]:
 
 
 def _is_integer(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
+    # The first is the usual case and much quicker to see.
+    return type(value) is int or (isinstance(value, Integral) and not isinstance(value, bool))

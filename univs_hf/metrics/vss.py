@@ -118,7 +118,7 @@ class VSSMetric(SummedMetric):
             self._check_labels(found_predicted, found_true, where)
             counter.add(true_codes[found_true] + predicted_codes[found_predicted], lengths)
             if self.reduce_labels and not self.raw_ids:
-                true = true * (true != VOID)
+                true = true * (true != VOID).view(np.uint8)
             consistency.add(predicted, true)
         counts = counter.counts().reshape(self.num_classes + 1, self.num_classes + 1)
         # The last row is what the ground truth leaves out.
@@ -232,9 +232,10 @@ class ConsistencyCounter:
             same_true = self._last[1] == ground_truth
             same_both = same_true & (self._last[0] == prediction)
             for runs, same in zip(self._runs, (same_true, same_both), strict=True):
-                # Counts stop above the longest window (much quicker than np.minimum with a number).
-                runs -= runs > self._limit
-                runs *= same
+                # Counts stop above the longest window. With bytes in place of bool nothing is converted, and this is
+                # many times as quick.
+                runs -= (runs > self._limit).view(np.uint8)
+                runs *= same.view(np.uint8)
                 runs += 1
         # A copy: a reader may fill the same array again.
         self._last = [prediction.copy(), ground_truth.copy()]
