@@ -262,6 +262,7 @@ def test_prompts_that_do_not_fit(tmp_path, rejected, clip):
     named = (*mask, "--categories", "a,b", "--object-category")
     rejected("must be ID=NAME", *named, "a", task="pvos")
     rejected("accepted are the names ['a', 'b']", *named, "1=c", task="pvos")
+    rejected("--object-category names objects [7]; those with a prompt are [1, 2]", *named, "7=a", task="pvos")
     rejected("No such mask", "--mask", tmp_path / "missing.png")
     (tmp_path / "text.png").write_text("text")
     rejected("no image", "--mask", tmp_path / "text.png")
@@ -282,6 +283,10 @@ def test_prompts_that_do_not_fit(tmp_path, rejected, clip):
     rejected("x1 < x2", "--box", "30,10,20,20")
     rejected("lies in the frame of 64x48", "--point", "10,50")
     rejected("ids count from 1", "--point", "0:10,20")
+    rejected("whole numbers from 1 to 2147483647", "--point", "99999999999:10,20")
+    (tmp_path / "ids.json").write_text(json.dumps([{"mask": str(clip[1]), "id": 70_000}]))
+    many = ("--prompts", tmp_path / "ids.json", "--png", tmp_path / "out")
+    rejected("--png takes ids up to 65535, frame 00000 has 70000", *many)
 
 
 @pytest.mark.parametrize(
@@ -324,7 +329,8 @@ def test_options_that_cannot_be_used(tmp_path, rejected, clip):
     rejected("nowhere", *mask, out=tmp_path / "nowhere" / "out.mp4")
     rejected("is an image", *mask, out=tmp_path / "out.png")
     rejected("accepted are .png", *mask, "--sheet", tmp_path / "sheet.jpg")
-    rejected("not a folder", *mask, "--png", clip[1])
+    (tmp_path / "file").touch()
+    rejected("not a folder", *mask, "--png", tmp_path / "file")
     rejected("--max-frames must be at least 1", *mask, "--max-frames", "0")
     rejected("--start must be at least 0", *mask, "--start", "-1")
     rejected("--end must be at least 4", *mask, "--start", "3", "--end", "3")
@@ -335,13 +341,47 @@ def test_options_that_cannot_be_used(tmp_path, rejected, clip):
     rejected("--set must be NAME=VALUE", *mask, "--set", "num_frames")
     rejected("`colour` is not a field", *mask, "--set", "colour=red")
     rejected("clip_stride", *mask, "--set", "clip_stride=0")
+    rejected("`num_frames` must be int, got 'abc'", *mask, "--set", "num_frames=abc")
+    rejected("`decoder_layers` is a matter of the model", *mask, "--set", "decoder_layers=12")
+    rejected("--checkpoint must be at least 0, got nan", *mask, "--checkpoint", "nan")
     rejected("no config.json", *mask, model=tmp_path)
+    rejected("there is no such directory", *mask, model=tmp_path / "missing")
     (tmp_path / "bert").mkdir()
     (tmp_path / "bert" / "config.json").write_text(json.dumps({"model_type": "bert"}))
     rejected("'bert'", *mask, model=tmp_path / "bert")
     rejected("--device quantum", *mask, "--device", "quantum")
     rejected("no interrupted run", *mask, "--resume")
     rejected("--resume needs an output file", *mask, "--resume", "--json", "-", out=None)
+
+
+def test_outputs_that_would_take_the_place_of_others(tmp_path, rejected, clip):
+    """Nothing that a run has not written is removed, whatever --overwrite says."""
+    mask = ("--mask", clip[1])
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "00000.png").write_bytes(clip[1].read_bytes())
+    (tmp_path / "mine" / "thesis.tex").write_text("years of work")
+    folder = ("--png", tmp_path / "mine", "--overwrite")
+    rejected("it holds 'thesis.tex', which no run has written", *mask, *folder)
+    (tmp_path / "mine" / "thesis.tex").unlink()
+    inside = tmp_path / "mine" / "00000.png"
+    rejected("holds the input", "--mask", f"2={inside}", *folder)
+    rejected("holds the input", "--categories", "a,b", *folder, task="vss", video=tmp_path / "mine" / "*.png")
+    (tmp_path / "mine" / "prompts.json").write_text('[{"box": [1, 2, 30, 40]}]')
+    rejected("holds the input", "--prompts", tmp_path / "mine" / "prompts.json", *folder)
+    rejected("is the input", "--mask", inside, "--sheet", inside, "--overwrite")
+    assert sorted(os.listdir(tmp_path / "mine")) == ["00000.png", "prompts.json"]
+    (tmp_path / "mine" / "prompts.json").unlink()
+    rejected("cannot both be written", *mask, "--sheet", tmp_path / "both.png", "--png", tmp_path / "both.png")
+    rejected("cannot both be written", *mask, *folder, out=tmp_path / "mine" / "out.mp4")
+    rejected("must have a name", *mask, "--png", ".")
+
+
+def test_folder_of_an_earlier_run_is_replaced(capsys, tmp_path, model_dir, clip):
+    options = ("--model", model_dir, "--task", "vos", "--mask", clip[1], "--png", tmp_path / "png")
+    assert segment(capsys, clip[0], *options, "--max-frames", 3) == (0, "")
+    assert segment(capsys, clip[0], *options, "--max-frames", 2)[0] == 2
+    assert segment(capsys, clip[0], *options, "--max-frames", 2, "--overwrite") == (0, "")
+    assert sorted(os.listdir(tmp_path / "png")) == ["00000.png", "00001.png"]
 
 
 def test_usage_errors(capsys):
@@ -412,12 +452,32 @@ def test_full_disk(tmp_path, rejected, monkeypatch, clip, owner, option, method)
     def full(self, *arguments):
         calls.append(1)
         if method == "end" or len(calls) == 3:
-            raise OSError(errno.ENOSPC, "No space left on device", str(self.path))
+            raise OSError(errno.ENOSPC, "No space left on device")
         return original(self, *arguments)
 
     monkeypatch.setattr(owner, "write" if method == "frame" else "finish", full)
     names = {"--out": "out.mp4", "--png": "out", "--sheet": "out.png", "--json": "out.json"}
-    rejected("No space left on device", "--mask", clip[1], option, tmp_path / names[option], out=None)
+    place = tmp_path / names[option]
+    rejected(f"No space left on device: '{place}'", "--mask", clip[1], option, place, out=None)
+
+
+@pytest.mark.parametrize("name", ["results.jsonl", "state"])
+def test_full_disk_of_the_run_folder(tmp_path, rejected, monkeypatch, clip, name):
+    """What is kept for going on finds no room."""
+    folder = tmp_path / "out.json.run"
+    real = os.fsync
+
+    def full(handle):
+        if os.path.basename(os.readlink(f"/proc/self/fd/{handle}")).startswith((name, f".{name}-")):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(handle)
+
+    if not os.path.exists("/proc/self/fd"):
+        pytest.skip("the name of an open file is read from /proc")
+    monkeypatch.setattr(os, "fsync", full)
+    options = ("--mask", clip[1], "--checkpoint", "0", "--json", tmp_path / "out.json")
+    place = folder if name == "results.jsonl" else folder / name
+    rejected(f"No space left on device: '{place}'", *options, out=None)
 
 
 def test_full_disk_of_the_system(tmp_path, project_root, model_dir, clip):

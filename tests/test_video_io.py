@@ -92,6 +92,9 @@ def test_folder_of_frames_in_natural_order(tmp_path):
     for index in (10, 9, 1):
         Image.new("RGB", (20, 12), (index, 0, 0)).save(tmp_path / f"frame{index}.png")
     (tmp_path / "notes.txt").write_text("not a frame")
+    # What one system puts beside a file that it copies, and another for its previews.
+    (tmp_path / "._frame1.png").write_bytes(b"\0\5\x16\7")
+    Image.new("RGB", (20, 12)).save(tmp_path / ".preview.png")
     with open_video(tmp_path, fps=7) as video:
         assert (video.info.num_frames, video.info.fps) == (3, 7)
         assert [int(frame[0, 0, 0]) for frame in video] == [1, 9, 10]
@@ -184,6 +187,12 @@ def test_bad_sources(tmp_path):
     broken.write_bytes(b"\x89PNG\r\n\x1a\n no picture")
     with pytest.raises(ValueError, match=r"broken\.png cannot be read"):
         open_video(broken)
+    # More than 8 bits would be clipped, not scaled.
+    deep = Image.fromarray(np.full((4, 5), 300, np.uint16))
+    deep.save(tmp_path / "deep.png")
+    for source in (tmp_path / "deep.png", deep, [deep]):
+        with pytest.raises(ValueError, match=r"has PIL mode 'I;16'.*8 bits per channel"):
+            open_video(source)
 
 
 def test_sound_without_picture_is_an_error(tmp_path):
@@ -277,6 +286,7 @@ KINDS = [
     ("open.ts", "libx264", OPEN_GOP),
     ("one.mp4", "libx264", NO_KEYFRAMES),
     ("clip.avi", "mpeg4", {"g": "5", "bf": "2"}),
+    ("x264.avi", "libx264", KEYFRAMES),
     ("clip.webm", "libvpx-vp9", {"g": "7", "deadline": "realtime", "cpu-used": "8"}),
     ("clip.gif", "gif", {}),
 ]
@@ -386,6 +396,20 @@ def test_times_of_a_variable_rate(tmp_path):
             found = [time for _, time in video.timed_frames()]
             assert [round(1000 * time) for time in found] == times
             assert [time for _, time in video.timed_frames(step=-1)] == found[::-1]
+
+
+@pytest.mark.parametrize(
+    ("codec", "options"), [("libx264", {"bf": "3", "g": "12"}), ("mpeg4", {"bf": "2", "g": "12"})]
+)
+def test_times_of_an_avi_are_even(tmp_path, codec, options):
+    """FFmpeg's times of an AVI go back and forth where pictures are not stored in the order they are shown in."""
+    encode(tmp_path / "clip.avi", moving_square(23), codec, options)
+    with av.open(str(tmp_path / "clip.avi")) as container:
+        assert container.streams.video[0].codec_context.has_b_frames
+    with open_video(tmp_path / "clip.avi") as video:
+        found = [time for _, time in video.timed_frames()]
+        assert found == [index / video.info.fps for index in range(23)]
+        assert [time for _, time in video.timed_frames(step=-1)] == found[::-1]
 
 
 def test_globs(tmp_path):

@@ -124,6 +124,17 @@ def test_rounded_times_are_the_even_rate(tmp_path, fps):
         assert float(stream.duration * stream.time_base) == pytest.approx(20 / float(fps), abs=0.002)
 
 
+def test_pictures_of_an_avi_are_stored_in_order(tmp_path):
+    """An AVI says nothing of when its pictures are shown."""
+    with VideoWriter(tmp_path / "out.avi", fps=10) as writer:
+        for index in range(23):
+            writer.write(picture(index))
+    with av.open(str(tmp_path / "out.avi")) as container:
+        assert not container.streams.video[0].codec_context.has_b_frames
+        times = [float(frame.time) for frame in container.decode(video=0)]
+    np.testing.assert_allclose(np.diff(times), 0.1)
+
+
 def test_part_under_another_name(tmp_path):
     writer = VideoWriter(tmp_path / "out.mp4", fps=10)
     writer.write(picture(0))

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from .results_io import json_line
+from .video_writer import errors_named
 
 
 class RunFolder:
@@ -84,9 +85,10 @@ class RunFolder:
     def begin(self) -> None:
         """Makes the folder, in place of one that is there."""
         shutil.rmtree(self.path, ignore_errors=True)
-        self.path.mkdir()
-        (self.path / "run.json").write_text(json_line(self._request), encoding="utf-8")
-        self._file = open(self._results, "w", encoding="utf-8")
+        with errors_named(self.path):
+            self.path.mkdir()
+            (self.path / "run.json").write_text(json_line(self._request), encoding="utf-8")
+            self._file = open(self._results, "w", encoding="utf-8")
 
     def resume(self, num_frames: int) -> None:
         """Keeps the first `num_frames` results of the folder and goes on behind them.
@@ -113,13 +115,15 @@ class RunFolder:
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Adds the result of one frame."""
-        self._file.write(json_line(record) + "\n")
+        with errors_named(self.path):
+            self._file.write(json_line(record) + "\n")
         self.num_frames += 1
 
     def flush(self) -> None:
         """Brings all results to the disk, so that a state can refer to them."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with errors_named(self.path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Closes the files and leaves the folder, to go on later."""

@@ -45,7 +45,7 @@ from .segment_outputs import (
     SheetOutput,
     remove_leftovers,
 )
-from .segment_prompts import Prompts, read_prompts
+from .segment_prompts import Prompts, parse_mask, read_prompts
 from .session_state import load_session, save_session
 from .text_embeddings_univs import category_labels
 from .video_io import IMAGE_SUFFIXES, VideoSource, open_video
@@ -92,6 +92,7 @@ def run_segment(args: argparse.Namespace) -> int:
         if not args.allow_truncated:
             video.check_complete()
         prompts = read_prompts(video, args.mask, args.box, args.point, args.text, args.prompts)
+        _check_object_categories(args, prompts)
         folder = _run_folder(args, video, categories)
         # Made before the model is loaded, so that a path that cannot be written costs no time.
         outputs = stack.enter_context(_make_outputs(args, video))
@@ -275,10 +276,7 @@ def _check_arguments(args: argparse.Namespace) -> str | list[str] | None:
         raise ValueError("nothing to write: give --out, --json, --png or --sheet")
     if args.resume and all(value is None for value in (args.out, args.png, args.sheet)) and args.json == "-":
         raise ValueError("--resume needs an output file; there is nothing to go on with after --json - alone")
-    source = Path(args.video).absolute()
-    for path in _output_paths(args):
-        if path.absolute().resolve() == source.resolve():
-            raise ValueError(f"{path} is the input; the output must be another file")
+    _check_paths(args)
     if not 0 <= args.alpha <= 1:
         raise ValueError(f"--alpha must be in 0..1, got {args.alpha}")
     for option, value, least in (
@@ -290,7 +288,8 @@ def _check_arguments(args: argparse.Namespace) -> str | list[str] | None:
         ("--stride", args.stride, 1),
         ("--checkpoint", args.checkpoint, 0),
     ):
-        if value is not None and value < least:
+        # The negated comparison also catches NaN.
+        if value is not None and not value >= least:
             raise ValueError(f"{option} must be at least {least}, got {value}")
     fitting = _PROMPT_OPTIONS[args.task]
     for option in ("mask", "box", "point", "text", "prompts", *_ATTRIBUTES):
@@ -307,6 +306,31 @@ def _check_arguments(args: argparse.Namespace) -> str | list[str] | None:
         what = "an expression to look for" if args.task == "refvos" else "the objects to follow"
         raise ValueError(f"--task {args.task} needs {' or '.join([', '.join(options[:-1]), options[-1]])}: {what}")
     return _read_categories(args.categories, args.task)
+
+
+def _check_paths(args: argparse.Namespace) -> None:
+    """No output takes the place of another, or of what is read."""
+    inputs = [Path(args.video), *(parse_mask(argument)[1] for argument in args.mask)]
+    inputs += [] if args.prompts is None else [args.prompts]
+    read = [path.absolute().resolve() for path in inputs]
+    written: list[Path] = []
+    for path in _output_paths(args):
+        place = path.absolute().resolve()
+        if place in read:
+            raise ValueError(f"{path} is the input; the output must be another file")
+        # The folder of PNGs is replaced as a whole.
+        if any(path == args.png and place in other.parents for other in read):
+            raise ValueError(f"--png {path} holds the input; the output must be another folder")
+        for other in written:
+            if place == other or place in other.parents or other in place.parents:
+                raise ValueError(f"{path} and {other} cannot both be written")
+        written.append(place)
+
+
+def _check_object_categories(args: argparse.Namespace, prompts: Prompts) -> None:
+    unknown = sorted(set(_object_categories(args)) - prompts.ids())
+    if unknown:
+        raise ValueError(f"--object-category names objects {unknown}; those with a prompt are {sorted(prompts.ids())}")
 
 
 def _read_categories(text: str | None, task: str) -> str | list[str] | None:
@@ -555,6 +579,9 @@ def load_model(
         OSError: If there is no such directory or model.
     """
     name = resolve_checkpoint(name)
+    is_path = Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
+    if is_path and not Path(name).is_dir():
+        raise FileNotFoundError(f"--model {name}: there is no such directory.")
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -22,10 +22,11 @@ import numpy as np
 from PIL import Image
 
 from .results_io import ResultsWriter, json_line
-from .video_writer import VideoWriter, check_output_path, temporary_sibling
+from .video_writer import VideoWriter, check_output_path, errors_named, temporary_sibling
 from .visualization import contact_sheet, flatten_masks, overlay_segmentation, save_palette_png
 
 SHEET_PICTURES = 12
+_LARGEST_PNG_ID = 2**16 - 1
 _SHEET_CELL_WIDTH = 320
 
 
@@ -172,10 +173,18 @@ class PaletteOutput(Output):
     """A folder with a palette PNG per frame, as DAVIS has them: pixel values are ids."""
 
     def __init__(self, path: Path, overwrite: bool):
+        if path.name in ("", ".."):
+            raise ValueError(f"The output folder must have a name, got '{path}'.")
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(f"The output {path} is not a folder.")
         if path.exists() and any(path.iterdir()) and not overwrite:
             raise FileExistsError(f"The folder {path} is not empty.")
+        others = [entry.name for entry in sorted(path.glob("*")) if entry.suffix != ".png" or entry.is_dir()]
+        if others:
+            # What a run has made is PNGs and nothing else; a folder of the user's is not replaced.
+            raise FileExistsError(
+                f"The folder {path} is not replaced: it holds {others[0]!r}, which no run has written."
+            )
         if not path.parent.is_dir():
             raise FileNotFoundError(f"The folder {path.parent} of the output {path.name} does not exist.")
         self.path = path
@@ -196,7 +205,10 @@ class PaletteOutput(Output):
         else:
             segmentation = result["segmentation"]
         path = self._partial / f"{finished.name}.png"
-        if segmentation.max(initial=0) < 256:
+        largest = int(segmentation.max(initial=0))
+        if largest > _LARGEST_PNG_ID:
+            raise ValueError(f"--png takes ids up to {_LARGEST_PNG_ID}, frame {finished.name} has {largest}.")
+        if largest < 256:
             save_palette_png(path, segmentation)
         else:
             Image.fromarray(segmentation.astype(np.uint16)).save(path)
@@ -291,13 +303,15 @@ class Outputs:
     def write(self, finished: FinishedFrame) -> None:
         """Gives the next frame to all."""
         for output in self._outputs:
-            output.write(finished)
+            with errors_named(output.path):
+                output.write(finished)
 
     def publish(self, complete: bool, objects: Sequence[Mapping[str, Any]] = ()) -> list[Path]:
         """Makes all appear, under their names if the run is complete, else as parts; returns where."""
         # None appears before all are written, so that a full disk leaves nothing.
         for output in self._outputs:
-            output.finish(complete, objects)
+            with errors_named(output.path):
+                output.finish(complete, objects)
         paths = []
         for output in self._outputs:
             if output.path is not None:

@@ -80,14 +80,18 @@ def read_prompts(
     """
     entries = [] if file is None else _read_file(file)
     for argument in masks:
-        number, separator, rest = argument.partition("=")
-        has_number = bool(separator) and number.isdigit()
-        frame, path = (int(number), Path(rest)) if has_number else (None, Path(argument))
+        frame, path = parse_mask(argument)
         entries.append(_Entry(f"--mask {argument}", "mask", path, frame))
     for kind, arguments in (("box", boxes), ("point", points)):
         entries += [_parse_coordinates(kind, argument) for argument in arguments]
     entries += [_Entry(f"--text {text!r}", "text", text) for text in texts]
     return _resolve(entries, video)
+
+
+def parse_mask(argument: str) -> tuple[int | None, Path]:
+    """Frame, if there is one, and path of `[FRAME=]PNG`."""
+    number, separator, rest = argument.partition("=")
+    return (int(number), Path(rest)) if separator and number.isdigit() else (None, Path(argument))
 
 
 def _parse_coordinates(kind: str, argument: str) -> _Entry:

@@ -22,7 +22,7 @@ import torch
 from .configuration_univs import UniVSConfig
 from .image_processing_univs import UniVSImageProcessor
 from .processing_univs import UniVSProcessor
-from .video_writer import temporary_sibling
+from .video_writer import errors_named, temporary_sibling
 
 _PACKAGE = __name__.rpartition(".")[0]
 # Containers that the package's objects are made of, beside what pickle writes without naming a class.
@@ -58,11 +58,12 @@ def save_session(path: Path, session: Any, **values: Any) -> None:
         # torch reports a full disk as a RuntimeError; a file of our own says what it is.
         content = io.BytesIO()
         torch.save({"objects": buffer.getvalue(), "tensors": pickler.tensors}, content)
-        with open(partial, "wb") as file:
-            file.write(content.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        with errors_named(path):
+            with open(partial, "wb") as file:
+                file.write(content.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 

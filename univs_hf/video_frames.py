@@ -125,6 +125,10 @@ class FileFrames(FrameReader):
         with self._opened() as (container, stream):
             rate = stream.average_rate or stream.guessed_rate
             self.rate = Fraction(rate) if rate else None
+            # An AVI has a rate and no times. Those that FFmpeg makes up for pictures that are stored in another order
+            # than they are shown in go back and forth.
+            reorders = bool(stream.codec_context.has_b_frames)
+            self._has_times = self.rate is None or container.format.name != "avi" or not reorders
             self.declared = stream.frames or None
             self._duration = _declared_duration(container, stream)
 
@@ -152,10 +156,14 @@ class FileFrames(FrameReader):
                     first_pts = frame.pts
                 if number < wanted:
                     continue
-                yield number, _to_rgb(frame), _seconds(frame, first_pts)
+                yield number, _to_rgb(frame), self._time(number, frame, first_pts)
                 wanted += step
                 if stop is not None and wanted >= stop:
                     return
+
+    def _time(self, number: int, frame: Any, first_pts: int | None) -> Fraction | None:
+        """Seconds since the first frame, of frame `number`."""
+        return _seconds(frame, first_pts) if self._has_times else number / self.rate
 
     def _decode(self, container: Any, stream: Any) -> Iterator[Any]:
         """All frames of an open file; notices where the file breaks off."""
@@ -270,7 +278,7 @@ class FileFrames(FrameReader):
                         picture = _to_rgb(frame)
                         if zlib.crc32(picture) != self._checksums[number]:
                             return None
-                        frames.append((number, picture, _seconds(frame, self._times[0])))
+                        frames.append((number, picture, self._time(number, frame, self._times[0])))
                         if len(frames) == len(numbers):
                             return frames
                     number += 1

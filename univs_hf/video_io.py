@@ -303,7 +303,9 @@ def _declared_frames(reader: FrameReader, source: Any) -> int | None:
 def _open_path(name: str, allow_truncated: bool) -> FrameReader:
     path = Path(name)
     if path.is_dir():
-        files = [file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
+        # Hidden files are left out, as a glob leaves them out: some systems put one beside every image.
+        shown = (file for file in path.iterdir() if not file.name.startswith("."))
+        files = [file for file in shown if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
         if not files:
             raise ValueError(f"The folder {name} holds no image ({', '.join(IMAGE_SUFFIXES)}).")
     elif path.exists():
@@ -339,10 +341,17 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, np.ndarray) or (hasattr(value, "detach") and hasattr(value, "ndim"))
 
 
+def _pil_to_rgb(image: Image.Image, name: str) -> np.ndarray:
+    # PIL would clip what does not fit into 8 bits: most of such a picture turns white.
+    if image.mode.startswith("I") or image.mode == "F":
+        raise ValueError(f"{name} has PIL mode {image.mode!r}; accepted are images of 8 bits per channel.")
+    return np.asarray(image.convert("RGB"))
+
+
 def _read_image(path: Path, index: int) -> np.ndarray:
     try:
         with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            return _pil_to_rgb(ImageOps.exif_transpose(image), f"The image {path}")
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"The image {path} cannot be read: {error}") from error
 
@@ -364,7 +373,7 @@ def frame_to_rgb(frame: Any, index: int = 0) -> np.ndarray:
         ValueError: If its shape, dtype or values are not as above.
     """
     if isinstance(frame, Image.Image):
-        return np.asarray(frame.convert("RGB"))
+        return _pil_to_rgb(frame, f"Frame {index}")
     if not _is_array(frame):
         raise TypeError(f"Frame {index} must be a PIL image, numpy array or torch tensor, got {type(frame).__name__}.")
     array = frame if isinstance(frame, np.ndarray) else frame.detach().cpu().numpy()

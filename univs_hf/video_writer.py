@@ -122,7 +122,7 @@ class VideoWriter:
             raise ValueError(f"Frame {self.num_frames} has size {frame.shape[:2]}, those before it {self._size}.")
         if self._is_image and self.num_frames:
             raise ValueError(f"{self.path} is an image and takes one frame; use a video suffix for more.")
-        with self._named_errors():
+        with errors_named(self.path):
             if self._size is None:
                 self._size = frame.shape[:2]
                 self._open()
@@ -164,6 +164,9 @@ class VideoWriter:
         stream.codec_context.time_base = self._clock
         if codec == "libx264":
             stream.options = {"crf": "18", "preset": "veryfast"}
+            if not self._has_times:
+                # Without times no player can tell pictures that are stored in another order than they are shown in.
+                stream.options = {**stream.options, "bf": "0"}
         elif codec == "libvpx-vp9":
             stream.options = {"crf": "28", "b:v": "0", "deadline": "realtime", "cpu-used": "6"}
         else:
@@ -187,7 +190,7 @@ class VideoWriter:
             raise ValueError(f"No frame was written to {self.path}.")
         if self._container is None:
             return
-        with self._named_errors():
+        with errors_named(self.path):
             self._container.mux(self._stream.encode(None))
             if self._sound_copy is not None:
                 ends = self._sound.to_end and not is_part
@@ -226,16 +229,6 @@ class VideoWriter:
             if self._partial is not None:
                 self._partial.unlink(missing_ok=True)
                 self._partial = None
-
-    @contextlib.contextmanager
-    def _named_errors(self) -> Iterator[None]:
-        """Errors of the disk under the name of the file that is to appear, not that of its temporary sibling."""
-        try:
-            yield
-        except OSError as error:
-            raise OSError(error.errno, error.strerror or str(error), str(self.path)) from error
-        except av.FFmpegError as error:
-            raise OSError(error.errno, f"cannot be written: {error.strerror}", str(self.path)) from error
 
 
 class _SoundCopy:
@@ -292,6 +285,24 @@ class _SoundCopy:
 
     def close(self) -> None:
         self._source.close()
+
+
+@contextlib.contextmanager
+def errors_named(path: Path | None) -> Iterator[None]:
+    """Errors of the disk under the name of what is to appear, not that of its temporary sibling or none.
+
+    Args:
+        path: The name; with `None` errors stay as they are.
+    """
+    try:
+        yield
+    except (OSError, av.FFmpegError) as error:
+        if path is None or error.errno is None:
+            raise
+        # FFmpeg has numbers of its own beside those of the system.
+        reason = error.strerror or str(error)
+        reason = reason if isinstance(error, OSError) else f"cannot be written: {reason}"
+        raise OSError(error.errno, reason, str(path)) from error
 
 
 def check_output_path(path: Path, suffixes: tuple[str, ...], overwrite: bool) -> None:
