@@ -135,8 +135,8 @@ class _Run:
         if evaluate is None and config.evaluation.every:
             evaluate = ShapesEvaluation(config.evaluation, self.output_dir, accelerator)
         self.evaluate = evaluate if config.evaluation.every else None
-        if self.evaluate is not None and accelerator.distributed_type == DistributedType.FSDP:
-            raise ValueError("`evaluation.every` must be 0 with FSDP: videos need the whole model in each process.")
+        if accelerator.distributed_type == DistributedType.FSDP:
+            self._check_sharded()
         self.state = RunState(config, self.output_dir, accelerator)
         self.resumed_from = self.newest_checkpoint = self.state.find()
         self._load_model()
@@ -167,6 +167,15 @@ class _Run:
         with self.accelerator.local_main_process_first():
             dataset = ClipDataset(clip_sources(config), geometry_on_device=data.geometry_on_device)
         return dataset, ClipBatchSampler(dataset.shares, data.batch_size, **place)
+
+    def _check_sharded(self) -> None:
+        if self.evaluate is not None:
+            raise ValueError("`evaluation.every` must be 0 with FSDP: videos need the whole model in each process.")
+        # Weights that a task does not use have no gradient, and FSDP reduces those of all processes together.
+        if self.accelerator.num_processes > 1 and not self.config.data.one_dataset_per_step:
+            raise ValueError(
+                "`data.one_dataset_per_step` must be true with FSDP: processes have to use the same weights."
+            )
 
     def _load_model(self) -> None:
         config, accelerator = self.config, self.accelerator
