@@ -2,6 +2,7 @@
 """Settings that every test shares, made before anything imports transformers."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # No test may depend on what a hub answers. transformers and huggingface_hub read these once, when they are imported.
@@ -49,3 +50,12 @@ def shared_dir() -> Path:
 def project_root() -> Path:
     """The folder that holds pyproject.toml."""
     return PROJECT_ROOT
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums are split among threads otherwise, and runs with other numbers of threads differ in the last bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

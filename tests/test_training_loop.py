@@ -20,14 +20,7 @@ from univs_hf.training import loop, train
 from univs_hf.training.checkpoints import CheckpointFolder
 from univs_hf.training.loop import NonFiniteLossError
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Sums are split among threads otherwise, and runs with other numbers of threads differ in the last bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

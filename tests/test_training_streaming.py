@@ -15,14 +15,7 @@ from univs_hf.data.moving_shapes import MovingShapes, MovingShapesConfig
 from univs_hf.data.row_builder import write_parquet
 from univs_hf.training import train
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Sums are split among threads otherwise, and runs with other numbers of threads differ in the last bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
