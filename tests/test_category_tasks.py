@@ -307,6 +307,57 @@ def test_a_changed_look_is_a_new_object():
 
 
 @pytest.mark.parametrize("task", ["vis", "vps"])
+def test_an_object_that_looks_different_is_not_continued(task):
+    """Without detections that could bring its new look into the memory."""
+
+    class Chameleon(Actor):
+        def embedding(self, frame):
+            return 6 * unit(0 if frame < 6 else 9)
+
+    settings = {"clip_stride": 3, "new_object_interval": 100, "ignore_blank_masks": True}
+    results, _, _ = run([Chameleon(0, always(*LEFT))], 12, task, **settings)
+    assert [ids(result) for result in results] == [[1]] * 6 + [[]] * 6
+    results, _, _ = run([Actor(0, always(*LEFT))], 12, task, **settings)
+    assert [ids(result) for result in results] == [[1]] * 12
+
+
+@pytest.mark.parametrize("task", ["vis", "vps"])
+@pytest.mark.parametrize(("threshold", "shown"), [(0.3, [1]), (0.5, [])])
+def test_in_the_first_clips_half_the_consistency_is_enough(task, threshold, shown):
+    class Chameleon(Actor):
+        def embedding(self, frame):
+            # The cosine of both looks is -0.2.
+            return 6 * (unit(0) if frame < 3 else math.sqrt(0.96) * unit(9) - 0.2 * unit(0))
+
+    # The clip of frames 2 to 4 begins in the first clip; its mean cosine is (1 - 0.2 - 0.2) / 3 = 0.2.
+    results, _, _ = run(
+        [Chameleon(0, always(*LEFT))],
+        6,
+        task,
+        clip_stride=2,
+        new_object_interval=100,
+        temporal_consistency_threshold=threshold,
+        ignore_blank_masks=True,
+    )
+    assert [ids(result) for result in results[:4]] == [[1]] * 3 + [shown]
+
+
+@pytest.mark.parametrize(
+    ("task", "threshold", "counts"),
+    [("vis", 0.1, True), ("vis", 0.45, True), ("vis", 0.55, False), ("vps", 0.55, True)],
+)
+def test_masks_of_a_detection_count_from_twice_the_similarity_in_vis(task, threshold, counts):
+    """The only detection has a similarity of 1, so that twice the threshold lies below or above."""
+    network, engine = start([Actor(0, always(*LEFT))], task, new_object_similarity_threshold=threshold)
+    for _ in range(5):
+        engine.step(network, torch.zeros(3, 32, 64))
+    memory = engine.task.memory
+    assert memory.num_clips == 3 and memory.num_objects == 1
+    # The last frame lies in one clip. Its sum holds the logits of the prompt's mask, and of the detection's.
+    assert float(memory.logits[0, -1, 3, 3]) == (8 if counts else 4)
+
+
+@pytest.mark.parametrize("task", ["vis", "vps"])
 def test_after_an_empty_first_clip_the_original_finds_nothing(task):
     actors = [Actor(0, between(3, 99, *LEFT))]
     results, network, engine = run(actors, 9, task)
