@@ -66,15 +66,16 @@ class Load:
     score: Callable[[VideoMetric, Any], None]
 
 
-def read_png(path: Path) -> np.ndarray:
+def read_png(path: Path | str) -> np.ndarray:
     """Labels (H, W), or the colours (H, W, 3) of a panoptic map."""
-    samples = decode_png(path.read_bytes())
-    return read_label_map(path) if samples is None else samples
+    with open(path, "rb", buffering=0) as file:
+        samples = decode_png(file.read())
+    return read_label_map(Path(path)) if samples is None else samples
 
 
 def read_frames(folder: Path) -> Iterator[np.ndarray]:
     """Frames of a folder, one by one."""
-    return (read_png(folder / name) for name in sorted(os.listdir(folder)))
+    return (read_png(os.path.join(folder, name)) for name in sorted(os.listdir(folder)))
 
 
 def find_folders(folder: Path) -> list[tuple[Path, Path]]:

@@ -60,42 +60,14 @@ def label_runs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.nd
     first, second = first.ravel(), second.ravel()
     if not first.size:
         return first, second, np.zeros(0, dtype=np.int64)
-    changes = np.flatnonzero((first[1:] != first[:-1]) | (second[1:] != second[:-1]))
+    differs = first[1:] != first[:-1]
+    differs |= second[1:] != second[:-1]
+    changes = np.flatnonzero(differs)
     bounds = np.empty(len(changes) + 2, dtype=np.int64)
     bounds[0], bounds[-1] = 0, first.size
     np.add(changes, 1, out=bounds[1:-1])
     starts = bounds[:-1]
     return first[starts], second[starts], bounds[1:] - starts
-
-
-class CodeCounter:
-    """Counts pixels per code over many frames; runs are gathered first, so that a frame costs little.
-
-    Args:
-        size: Codes are 0..size-1.
-    """
-
-    _GATHER = 1 << 20
-
-    def __init__(self, size: int) -> None:
-        self._counts = np.zeros(size, dtype=np.int64)
-        self._gathered: list[tuple[np.ndarray, np.ndarray]] = []
-        self._num_gathered = 0
-
-    def add(self, codes: np.ndarray, lengths: np.ndarray) -> None:
-        """Takes in runs: the code and the number of pixels of each."""
-        self._gathered.append((codes, lengths))
-        self._num_gathered += len(codes)
-        if self._num_gathered > self._GATHER:
-            self.counts()
-
-    def counts(self) -> np.ndarray:
-        """Pixels per code so far, int64 (size,)."""
-        if self._gathered:
-            codes, lengths = (np.concatenate(arrays) for arrays in zip(*self._gathered, strict=True))
-            self._counts += count_codes(codes, lengths, len(self._counts))
-            self._gathered, self._num_gathered = [], 0
-        return self._counts.copy()
 
 
 def count_codes(codes: np.ndarray, lengths: np.ndarray, size: int) -> np.ndarray:

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from .frame_pairs import CodeCounter, label_runs, pair_frames
+from .frame_pairs import label_runs, pair_frames
 from .masks import is_rle, name_frame, to_labels
 from .summed_metric import SummedMetric
 from .video_metric import exact_sum
@@ -105,7 +106,7 @@ class VSSMetric(SummedMetric):
                 video and frame; the metric stays as it was.
         """
         video_id = self._new_video(video_id)
-        counter = CodeCounter((self.num_classes + 1) * (self.num_classes + 1))
+        counts = np.zeros((self.num_classes + 1) ** 2, dtype=np.int64)
         consistency = ConsistencyCounter(self.windows)
         true_codes, predicted_codes = self._codes()
         size = None
@@ -116,11 +117,14 @@ class VSSMetric(SummedMetric):
             predicted = _to_classes(predicted, where[0], size, VOID)
             found_predicted, found_true, lengths = label_runs(predicted, true)
             self._check_labels(found_predicted, found_true, where)
-            counter.add(true_codes[found_true] + predicted_codes[found_predicted], lengths)
+            np.add.at(counts, true_codes[found_true] + predicted_codes[found_predicted], lengths)
             if self.reduce_labels and not self.raw_ids:
-                true = true * (true != VOID).view(np.uint8)
+                if frame == 0:
+                    merged, valid = np.empty(size, dtype=np.uint8), np.empty(size, dtype=bool)
+                np.not_equal(true, VOID, out=valid)
+                true = np.multiply(true, valid.view(np.uint8), out=merged)
             consistency.add(predicted, true)
-        counts = counter.counts().reshape(self.num_classes + 1, self.num_classes + 1)
+        counts = counts.reshape(self.num_classes + 1, self.num_classes + 1)
         # The last row is what the ground truth leaves out.
         sums: dict[Any, Any] = {"confusion": counts[:-1]}
         for window in self.windows:
@@ -174,15 +178,15 @@ class VSSMetric(SummedMetric):
         return np.divide(right, union, out=np.full(self.num_classes, np.nan), where=true > 0)
 
     def _codes(self) -> tuple[np.ndarray, np.ndarray]:
-        """For each label of ground truth and prediction its part of a code row * (C + 1) + column, uint16 (256,).
+        """For each label of ground truth and prediction its part of a code row * (C + 1) + column, int64 (256,).
 
         Rows are classes of the ground truth, columns those of the prediction; row and column C are all other labels.
         """
         classes = np.arange(self.num_classes)
-        true, predicted = (np.full(256, self.num_classes, dtype=np.uint16) for _ in range(2))
+        true, predicted = (np.full(256, self.num_classes, dtype=np.int64) for _ in range(2))
         true[classes + int(self.reduce_labels)] = classes
         predicted[classes] = classes
-        return true * np.uint16(self.num_classes + 1), predicted
+        return true * (self.num_classes + 1), predicted
 
     def _check_labels(self, predicted: np.ndarray, true: np.ndarray, where: list[str]) -> None:
         """Raises if the labels of the runs of a frame hold one that does not exist, or that the script fails on."""
@@ -218,31 +222,42 @@ class ConsistencyCounter:
         self._limit = max(self.windows, default=1)
         self._dtype = np.uint8 if self._limit < 255 else np.uint16 if self._limit < 65535 else np.int64
         self._last: list[np.ndarray] = []
+        # Memory that is taken anew for every frame costs more than what is computed there.
+        self._scratch: list[np.ndarray] = []
         # Of the ground truth, and of both together.
         self._runs: list[np.ndarray] = []
-        self._counts: dict[int, list[tuple[int, int]]] = {window: [] for window in self.windows}
+        # Of each window of frames the pixels of both together and of the ground truth, 16 bytes a frame.
+        self._counts = {window: array("q") for window in self.windows}
         self._frames = 0
 
     def add(self, prediction: np.ndarray, ground_truth: np.ndarray) -> None:
         """Takes in the next frame: label maps (H, W)."""
         self._frames += 1
+        frame = [prediction, ground_truth]
         if self._frames == 1:
             self._runs = [np.ones(ground_truth.shape, dtype=self._dtype) for _ in range(2)]
-        else:
-            same_true = self._last[1] == ground_truth
-            same_both = same_true & (self._last[0] == prediction)
+            self._scratch = [np.empty(ground_truth.shape, dtype=bool) for _ in range(3)]
+            self._last = [labels.copy() for labels in frame]
+        same_true, same_both, flags = self._scratch
+        if self._frames > 1:
+            np.equal(self._last[1], ground_truth, out=same_true)
+            np.equal(self._last[0], prediction, out=same_both)
+            same_both &= same_true
             for runs, same in zip(self._runs, (same_true, same_both), strict=True):
-                # Counts stop above the longest window. With bytes in place of bool nothing is converted, and this is
-                # many times as quick.
-                runs -= (runs > self._limit).view(np.uint8)
+                # Counts stop above the longest window. As bytes the flags need no conversion.
+                runs -= np.greater(runs, self._limit, out=flags).view(np.uint8)
                 runs *= same.view(np.uint8)
                 runs += 1
-        # A copy: a reader may fill the same array again.
-        self._last = [prediction.copy(), ground_truth.copy()]
+            # A copy: a reader may fill the same array again.
+            for i, labels in enumerate(frame):
+                if labels.dtype == self._last[i].dtype:
+                    np.copyto(self._last[i], labels)
+                else:
+                    self._last[i] = labels.copy()
         for window in self.windows:
             if window <= self._frames:
-                true, both = (np.count_nonzero(runs >= window) for runs in self._runs)
-                self._counts[window].append((both, true))
+                true, both = (np.count_nonzero(np.greater_equal(runs, window, out=flags)) for runs in self._runs)
+                self._counts[window].extend((both, true))
 
     def values(self, window: int, all_windows: bool = False) -> np.ndarray:
         """Share of consistent pixels, float64, per window in order; NaN where the ground truth is constant nowhere.
