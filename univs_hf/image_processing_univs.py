@@ -22,16 +22,8 @@ from transformers.image_processing_backends import PilBackend
 from transformers.image_processing_utils import BatchFeature
 from transformers.image_utils import ChannelDimension, SizeDict
 
-from .image_segmentation_univs import (
-    ImageQueries,
-    prepare_queries,
-    resolve_categories,
-    segment_instances,
-    segment_panoptic,
-    segment_semantic,
-)
-from .label_sets import LabelSet
-from .mask_resizing_univs import block_elements
+from .image_post_processing_univs import ImagePostProcessingMixin
+from .mask_resizing_univs import block_elements, padded_size_of, paired_sizes
 from .packaged_checkpoints import PackagedCheckpointMixin
 from .semantic_voting_univs import vote_for_classes
 
@@ -160,7 +152,7 @@ def nearest_source_index(source: int, target: int) -> np.ndarray:
     return np.asarray(line.resize((target, 1), PIL.Image.Resampling.NEAREST))[0].astype(np.int64)
 
 
-class UniVSImageProcessor(PackagedCheckpointMixin, PilBackend):
+class UniVSImageProcessor(ImagePostProcessingMixin, PackagedCheckpointMixin, PilBackend):
     """Prepares video frames for UniVS and brings its masks back to the frames.
 
     Frames are resized with PIL's bilinear filter on 8-bit RGB, as the published models were trained and tested,
@@ -445,7 +437,7 @@ class UniVSImageProcessor(PackagedCheckpointMixin, PilBackend):
         Returns:
             float32 (N, H, W).
         """
-        padded_size = _padded_size_of(mask_logits, resized_size, padded_size)
+        padded_size = padded_size_of(mask_logits, resized_size, padded_size)
         resized = mask_logits.new_empty((len(mask_logits), *original_size), dtype=torch.float32)
         block = max(block_elements(mask_logits) // (2 * math.prod(padded_size)), 1)
         for start in range(0, len(mask_logits), block):
@@ -480,7 +472,7 @@ class UniVSImageProcessor(PackagedCheckpointMixin, PilBackend):
         Raises:
             ValueError: If shapes or numbers of videos do not fit.
         """
-        originals, resizeds = _paired_sizes(masks_queries_logits, original_sizes, resized_sizes)
+        originals, resizeds = paired_sizes(masks_queries_logits, original_sizes, resized_sizes)
         results = []
         for logits, original, resized in zip(masks_queries_logits, originals, resizeds, strict=True):
             masks = logits.new_empty((*logits.shape[:2], *original), dtype=torch.bool)
@@ -523,161 +515,13 @@ class UniVSImageProcessor(PackagedCheckpointMixin, PilBackend):
             raise ValueError("`outputs.class_queries_logits` must not be None: give the model categories.")
         mask_logits = outputs.masks_queries_logits[:, :num_queries]
         scores = outputs.class_queries_logits[:, :num_queries].float().sigmoid()
-        originals, resizeds = _paired_sizes(mask_logits, original_sizes, resized_sizes)
+        originals, resizeds = paired_sizes(mask_logits, original_sizes, resized_sizes)
         for resized in resizeds:
-            _padded_size_of(mask_logits, resized)
+            padded_size_of(mask_logits, resized)
         return [
             vote_for_classes(*video, quality_high_logit, quality_low_logit)
             for video in zip(mask_logits, scores, originals, resizeds, strict=True)
         ]
-
-    # --- single images
-
-    def post_process_image_semantic_segmentation(
-        self,
-        outputs: Any,
-        original_sizes: Any,
-        resized_sizes: Any,
-        num_queries: int | None = None,
-        num_semantic_queries: int = 200,
-        class_temperature: float = 0.06,
-        stability_score_threshold: float = 0.0,
-        return_scores: bool = False,
-    ) -> list[torch.Tensor]:
-        """Semantic segmentation of single images (specification B.8).
-
-        Args:
-            outputs: Model output for videos of one frame, with `masks_queries_logits` (B, Q, 1, h, w) and
-                `class_queries_logits` (B, Q, K).
-            original_sizes, resized_sizes: (B, 2) tensors or lists of (height, width), as the processor returned them.
-            num_queries: Use the first `num_queries` queries (the learnable ones); None uses all.
-            num_semantic_queries: So many of the best queries vote.
-            class_temperature: Temperature of the softmax over the classes.
-            stability_score_threshold: Queries with a lower mask quality are dropped.
-            return_scores: Return the votes of all classes, float32 (K, H, W), in place of the best class.
-
-        Returns:
-            B int64 tensors (H, W) of class indices from 0.
-
-        Raises:
-            ValueError: If the model gave no class logits, a video has more than one frame, or sizes do not fit.
-        """
-        images = _image_queries(outputs, original_sizes, resized_sizes, num_queries, stability_score_threshold)
-        return [segment_semantic(image, num_semantic_queries, class_temperature, return_scores) for image in images]
-
-    def post_process_image_panoptic_segmentation(
-        self,
-        outputs: Any,
-        original_sizes: Any,
-        resized_sizes: Any,
-        categories: LabelSet | str | None = None,
-        thing_flags: Sequence[bool | None] | None = None,
-        num_queries: int | None = None,
-        object_mask_threshold: float = 0.05,
-        overlap_threshold: float = 0.8,
-        box_nms_threshold: float = 0.9,
-        class_temperature: float = 0.06,
-        stability_score_threshold: float = 0.0,
-    ) -> list[dict[str, Any]]:
-        """Panoptic segmentation of single images (specification B.8).
-
-        Args:
-            outputs, original_sizes, resized_sizes, num_queries, class_temperature, stability_score_threshold: As for
-                [`~UniVSImageProcessor.post_process_image_semantic_segmentation`].
-            categories: Label set that the classes belong to, or its name; says which are things and how they are
-                called.
-            thing_flags: For other categories, one flag per class: countable things are kept apart, stuff is merged.
-                By default all are things.
-            object_mask_threshold: Lowest score of a query.
-            overlap_threshold: Segments that lost more than the rest of their area to others are dropped.
-            box_nms_threshold: Box IoU within a class from which the lesser query is a duplicate.
-
-        Returns:
-            B dictionaries with `segmentation`, an int32 tensor (H, W) of segment ids, 0 for none, and
-            `segments_info`, a list of `{"id", "label_id", "is_thing", "score"}`, with a label set also `"label"`.
-
-        Raises:
-            ValueError: As for semantic segmentation, or if categories or flags do not fit the class logits.
-        """
-        images = _image_queries(outputs, original_sizes, resized_sizes, num_queries, stability_score_threshold)
-        flags, names = resolve_categories(categories, thing_flags, outputs.class_queries_logits.shape[-1])
-        results = []
-        for image in images:
-            segmentation, segments = segment_panoptic(
-                image, flags, object_mask_threshold, overlap_threshold, box_nms_threshold, class_temperature
-            )
-            results.append({"segmentation": segmentation, "segments_info": _with_labels(segments, names)})
-        return results
-
-    def post_process_image_instance_segmentation(
-        self,
-        outputs: Any,
-        original_sizes: Any,
-        resized_sizes: Any,
-        categories: LabelSet | str | None = None,
-        thing_flags: Sequence[bool | None] | None = None,
-        num_queries: int | None = None,
-        max_detections: int = 100,
-        threshold: float = 0.0,
-        box_nms_threshold: float = 0.85,
-        stability_score_threshold: float = 0.0,
-    ) -> list[dict[str, Any]]:
-        """Instance segmentation of single images (specification B.8). Masks may overlap.
-
-        Args:
-            outputs, original_sizes, resized_sizes, num_queries, stability_score_threshold: As for
-                [`~UniVSImageProcessor.post_process_image_semantic_segmentation`].
-            categories, thing_flags: As for
-                [`~UniVSImageProcessor.post_process_image_panoptic_segmentation`]; only things are returned.
-            max_detections: Highest number of instances of an image.
-            threshold: Instances with a lower score are dropped; the published evaluation drops none.
-            box_nms_threshold: Box IoU within a class from which the lesser query is a duplicate.
-
-        Returns:
-            B dictionaries, best instance first, with `masks` bool (N, H, W), `boxes` float32 (N, 4) (smallest and
-            largest x and y of the pixels) and `segments_info`, a list of `{"id", "label_id", "score"}` in the order
-            of the masks, with a label set also `"label"`.
-
-        Raises:
-            ValueError: As for panoptic segmentation, or if no category is a thing.
-        """
-        images = _image_queries(outputs, original_sizes, resized_sizes, num_queries, stability_score_threshold)
-        flags, names = resolve_categories(categories, thing_flags, outputs.class_queries_logits.shape[-1])
-        results = []
-        for image in images:
-            found = segment_instances(image, flags, max_detections, threshold, box_nms_threshold)
-            pairs = zip(found["label_ids"].tolist(), found["scores"].tolist(), strict=True)
-            segments = [
-                {"id": index, "label_id": label, "score": score} for index, (label, score) in enumerate(pairs, start=1)
-            ]
-            results.append(
-                {"masks": found["masks"], "boxes": found["boxes"], "segments_info": _with_labels(segments, names)}
-            )
-        return results
-
-
-def _image_queries(
-    outputs: Any, original_sizes: Any, resized_sizes: Any, num_queries: int | None, stability_score_threshold: float
-) -> list[ImageQueries]:
-    """The queries of each image of a batch of videos of one frame."""
-    if outputs.class_queries_logits is None:
-        raise ValueError("`outputs.class_queries_logits` must not be None: give the model categories.")
-    mask_logits = outputs.masks_queries_logits[:, :num_queries]
-    class_logits = outputs.class_queries_logits[:, :num_queries]
-    originals, resizeds = _paired_sizes(mask_logits, original_sizes, resized_sizes)
-    if mask_logits.shape[2] != 1:
-        raise ValueError(
-            f"Segmentation of images takes videos of one frame, `outputs` has {mask_logits.shape[2]} frames per video."
-        )
-    images = []
-    for masks, classes, original, resized in zip(mask_logits, class_logits, originals, resizeds, strict=True):
-        _padded_size_of(masks, resized)
-        images.append(prepare_queries(masks[:, 0], classes, original, resized, stability_score_threshold))
-    return images
-
-
-def _with_labels(segments: list[dict[str, Any]], names: Sequence[str] | None) -> list[dict[str, Any]]:
-    return segments if names is None else [{**segment, "label": names[segment["label_id"]]} for segment in segments]
 
 
 def _frame_to_array(frame: Any, name: str, input_data_format: str | None) -> np.ndarray:
@@ -731,32 +575,3 @@ def _frame_to_array(frame: Any, name: str, input_data_format: str | None) -> np.
             )
         return np.ascontiguousarray(array.astype(np.uint8))
     raise ValueError(f"{name} must be uint8, another integer type in [0, 255] or float, got {array.dtype}.")
-
-
-def _paired_sizes(
-    mask_logits: torch.Tensor, original_sizes: Any, resized_sizes: Any
-) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Both lists of sizes as integers, checked against the mask logits (B, N, T, h, w)."""
-    if mask_logits.ndim != 5:
-        raise ValueError(f"Mask logits must have shape (B, N, T, h, w), got {tuple(mask_logits.shape)}.")
-    pairs = []
-    for name, sizes in (("original_sizes", original_sizes), ("resized_sizes", resized_sizes)):
-        sizes = sizes.tolist() if hasattr(sizes, "tolist") else sizes
-        sizes = [tuple(int(side) for side in size) for size in sizes]
-        if len(sizes) != len(mask_logits) or any(len(size) != 2 for size in sizes):
-            raise ValueError(f"`{name}` must hold (height, width) of {len(mask_logits)} video(s), got {sizes}.")
-        pairs.append(sizes)
-    return pairs[0], pairs[1]
-
-
-def _padded_size_of(
-    mask_logits: torch.Tensor, resized_size: tuple[int, int], padded_size: tuple[int, int] | None = None
-) -> tuple[int, int]:
-    """Padded model size of mask logits (..., h, w), checked against the resized size."""
-    # Mask logits are at stride 4, and padded sizes are multiples of 4.
-    padded = tuple(4 * side for side in mask_logits.shape[-2:]) if padded_size is None else tuple(padded_size)
-    if resized_size[0] > padded[0] or resized_size[1] > padded[1]:
-        raise ValueError(
-            f"The resized size {tuple(resized_size)} must lie within the padded size {padded} of the mask logits."
-        )
-    return padded
