@@ -27,6 +27,7 @@ from metric_loads import write_burst, write_objects, write_vis, write_vps, write
 
 from univs_hf.data.layouts.frame_folders import read_label_map
 from univs_hf.data.layouts.png_decoding import decode_png
+from univs_hf.evaluation.reading_ahead import read_ahead
 from univs_hf.metrics.burst import BurstHOTA
 from univs_hf.metrics.parallel import score_videos
 from univs_hf.metrics.pvos import PVOSMetric
@@ -74,8 +75,8 @@ def read_png(path: Path | str) -> np.ndarray:
 
 
 def read_frames(folder: Path) -> Iterator[np.ndarray]:
-    """Frames of a folder, one by one."""
-    return (read_png(os.path.join(folder, name)) for name in sorted(os.listdir(folder)))
+    """Frames of a folder, one by one, read in another thread as the evaluation scripts do."""
+    return read_ahead(lambda name: read_png(os.path.join(folder, name)), sorted(os.listdir(folder)))
 
 
 def find_folders(folder: Path) -> list[tuple[Path, Path]]:

@@ -16,6 +16,7 @@ from ..visualization import save_palette_png
 from .background_writer import BackgroundWriter
 from .benchmark import Benchmark, ComparedFrame, JobResults, VideoJob
 from .prediction_frames import numbered_results, spread, to_numpy
+from .reading_ahead import read_ahead
 from .submission_files import unpack_zip, write_zip
 
 
@@ -151,5 +152,5 @@ def without_void(label_map: np.ndarray) -> np.ndarray:
 
 
 def label_maps(paths: Sequence[Path]) -> Iterator[np.ndarray]:
-    """Reads label maps one at a time, as the metrics take them."""
-    return (read_label_map(path) for path in paths)
+    """Reads label maps one at a time, as the metrics take them, a few ahead of them."""
+    return read_ahead(read_label_map, paths)

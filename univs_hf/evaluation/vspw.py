@@ -17,6 +17,7 @@ from ..metrics.video_metric import VideoMetric
 from ..metrics.vss import VSSMetric
 from .benchmark import Benchmark, ComparedFrame, JobResults, Option, VideoJob
 from .prediction_frames import numbered_results, spread, to_numpy
+from .reading_ahead import read_ahead
 from .submission_files import unpack_zip, write_folder, write_zip
 
 
@@ -108,8 +109,8 @@ class Vspw(Benchmark):
         (single,) = self.new_metrics().values()
         single.update(
             video_id,
-            (read_label_map(self._prediction_file(predictions, video_id, name)) for name in names),
-            (self.layout.labels(video_id, name) for name in names),
+            read_ahead(lambda name: read_label_map(self._prediction_file(predictions, video_id, name)), names),
+            read_ahead(lambda name: self.layout.labels(video_id, name), names),
         )
         metrics["vss"].merge(single)
         return single.compute()
