@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from univs_hf import enlarged_counts_univs
 from univs_hf.enlarged_counts_univs import count_enlarged
+from univs_hf.semantic_voting_univs import vote_for_classes
 
 THRESHOLDS = (1.0, -1.0, 0.0)
 
@@ -47,3 +48,15 @@ def test_half_precision_is_counted_in_float32():
     assert torch.equal(
         count_enlarged(logits, THRESHOLDS, *weights), count_enlarged(logits.float(), THRESHOLDS, *weights)
     )
+
+
+@pytest.mark.parametrize("certain", [0, 1, 3])
+def test_queries_without_a_certain_pixel_do_not_vote(certain):
+    logits = torch.full((3, 2, 4, 6), -0.5)
+    logits[:certain, :, :2] = 3.0
+    scores = torch.tensor([[0.1, 0.9, 0.2], [0.8, 0.1, 0.3], [0.1, 0.2, 0.7]])
+    labels = vote_for_classes(logits, scores, (16, 24), (16, 24), 1.0, -1.0)
+    large = F.interpolate(logits, scale_factor=4, mode="bilinear")
+    quality = (large > 1).sum((1, 2, 3)) / (large > -1).sum((1, 2, 3))
+    votes = torch.einsum("qc,qthw->cthw", scores * quality[:, None], large.sigmoid())
+    assert torch.equal(labels, votes.argmax(0))

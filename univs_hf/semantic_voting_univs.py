@@ -86,7 +86,7 @@ def vote_for_classes(
     quality = (certain / possible.clamp(min=1)).float()
     # A query without a certain pixel has no vote.
     voters = certain.nonzero().squeeze(1)
-    if len(voters) < num_queries:
+    if 0 < len(voters) < num_queries:
         mask_logits, scores, quality = mask_logits[voters], scores[voters], quality[voters]
     votes_per_query = (scores * quality[:, None]).transpose(0, 1).contiguous()
 
