@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, default=Path("runs/tiny_shapes"), help="folder; default: %(default)s")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="of training; default: %(default)s")
-    parser.add_argument("--train-videos", type=int, default=20000, metavar="N", help="default: %(default)s")
+    parser.add_argument("--train-videos", type=int, default=8000, metavar="N", help="default: %(default)s")
     parser.add_argument("--test-videos", type=int, default=200, metavar="N", help="default: %(default)s")
     options, overrides = parser.parse_known_args(arguments)
     out = options.out

@@ -4,7 +4,7 @@
     python -m univs_hf.training.score_shapes MODEL --split test --num-videos 200 --out scores.json
 
 Seeds of the splits are disjoint, so videos of `validation` and `test` are in no training set. Settings are chosen on
-`validation`; `test` is for figures that are told.
+`validation`; `test` is for figures that are told. The file is one of those that model cards are made from.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 import torch
 import yaml
 
-from ..data.moving_shapes import MovingShapes, MovingShapesConfig
+from ..data.moving_shapes import CATEGORY_SET, MovingShapes, MovingShapesConfig
 from ..modeling_univs import UniVSForVideoSegmentation
 from ..packaged_checkpoints import resolve_checkpoint
 from ..processing_univs import UniVSProcessor
@@ -142,6 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{name:20}{100 * value:6.1f}")
     if options.out is not None:
         report = {
+            "benchmark": CATEGORY_SET,
             "split": options.split,
             "num_videos": options.num_videos,
             "num_frames": generator.num_frames,
