@@ -4,10 +4,7 @@
 import torch
 import torch.nn.functional as F
 
-from .mask_resizing_univs import block_elements
-
-# Where the four pixels between two neighbours at stride 4 lie.
-_SHARES = (0.125, 0.375, 0.625, 0.875)
+from .mask_resizing_univs import STRIDE_4_SHARES, block_elements
 
 
 def count_enlarged(
@@ -34,7 +31,7 @@ def count_enlarged(
     rows = F.pad(row_weights.float(), (2, 2)).view(height + 1, 4)
     columns = F.pad(column_weights.float(), (2, 2)).view(width + 1, 4)
     cell_rows, cell_columns = rows.sum(1).double(), columns.sum(1)
-    share = torch.tensor(_SHARES, device=device)
+    share = torch.tensor(STRIDE_4_SHARES, device=device)
     counts = torch.zeros(len(thresholds), num_queries, dtype=torch.float64, device=device)
     per_part = max(block_elements(mask_logits) // 512, 1)
     for frame in range(num_frames):

@@ -10,6 +10,9 @@ import torch.nn.functional as F
 _CPU_BLOCK_ELEMENTS = 2**24
 _ACCELERATOR_BLOCK_ELEMENTS = 2**28
 
+# Where the four pixels between two neighbours at stride 4 lie, as the share of the second.
+STRIDE_4_SHARES = (0.125, 0.375, 0.625, 0.875)
+
 
 def bilinear_axis(source: int, target: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Bilinear resize of one axis (half-pixel centres): the two source indices of each target pixel, and the share of

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from .enlarged_counts_univs import count_enlarged
-from .mask_resizing_univs import bilinear_axis, block_elements, nearest_axis
+from .mask_resizing_univs import STRIDE_4_SHARES, bilinear_axis, block_elements, nearest_axis
 
 
 def vote_for_classes(
@@ -51,7 +51,7 @@ def vote_for_classes(
 
     def strips_of_all_rows(frame: int) -> Iterator[tuple[slice, torch.Tensor]]:
         # Rows 4 i - 2 to 4 i + 1 lie between the same two rows at stride 4; beyond the border, the outermost repeats.
-        share = torch.tensor([0.125, 0.375, 0.625, 0.875], device=mask_logits.device)[:, None]
+        share = torch.tensor(STRIDE_4_SHARES, device=mask_logits.device)[:, None]
         groups = (len(rows) + 5) // 4
         step = max(strip // 4, 1)
         for start in range(0, groups, step):

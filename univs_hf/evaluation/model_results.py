@@ -3,16 +3,12 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from ..data.layouts.frame_folders import read_rgb
 from .benchmark import JobResults, VideoJob
+from .reading_ahead import read_ahead
 
 if TYPE_CHECKING:
     from ..modeling_univs import UniVSForVideoSegmentation
@@ -42,7 +38,9 @@ def model_results(
         [`JobResults`]: To be iterated once.
     """
     session = processor.init_video_session(
-        read_ahead(job.frames), task=job.task, **{**job.settings, **(settings or {})}
+        read_ahead(read_rgb, job.frames, together=1, ahead=_READ_AHEAD, threads=_READER_THREADS),
+        task=job.task,
+        **{**job.settings, **(settings or {})},
     )
     if job.categories is not None:
         processor.set_categories(session, job.categories, job.thing_flags)
@@ -53,19 +51,3 @@ def model_results(
     if job.expressions:
         processor.add_text_prompt(session, list(job.expressions.values()), list(job.expressions))
     return JobResults(model.propagate_in_video_iterator(session), session.summary)
-
-
-def read_ahead(paths: Sequence[Path]) -> Iterator[np.ndarray]:
-    """Yields the images in order; a few are decoded by other threads while the model works."""
-    with ThreadPoolExecutor(_READER_THREADS) as executor:
-        waiting: deque[Future[np.ndarray]] = deque()
-        try:
-            for path in paths:
-                waiting.append(executor.submit(read_rgb, path))
-                if len(waiting) > _READ_AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
