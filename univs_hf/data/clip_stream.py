@@ -119,10 +119,6 @@ class ClipStream(IterableDataset):
                 raise ValueError(f"`{name}` must be at least 1, got {value}.")
         if num_workers < 0:
             raise ValueError(f"`num_workers` must be at least 0, got {num_workers}.")
-        if not 0 <= rank < world_size:
-            raise ValueError(f"`rank` must be in [0, `world_size`), got rank {rank} of {world_size}.")
-        if num_steps is not None and num_steps < 0:
-            raise ValueError(f"`num_steps` must be at least 0 or None, got {num_steps}.")
         self.sources = tuple(sources)
         self.batch_size = batch_size
         self.num_workers = max(num_workers, 1)
@@ -135,7 +131,7 @@ class ClipStream(IterableDataset):
         self.geometry_on_device = geometry_on_device
         self.max_attempts = max_attempts
         weights = {source.name: source.weight for source in sources}
-        self._draws = DatasetDraws(weights, seed, world_size, one_dataset_per_step)
+        self._draws = DatasetDraws(weights, seed, rank, world_size, num_steps, one_dataset_per_step)
         self._step = 0
         self._positions = {
             worker: {name: tuple(rows.position) for name, rows in self._streams(worker).items()}
@@ -156,17 +152,16 @@ class ClipStream(IterableDataset):
         if info is not None:
             # File systems that work with threads of their own, as those of clouds, were copied in use.
             fsspec.asyn.reset_lock()
-        step = self._step + place
+        first_step = self._step + place
         # The loader asks its workers in turn, beginning with the first; states count from step 0.
-        worker = step % count
+        worker = first_step % count
         streams = self._streams(worker)
         for name, rows in streams.items():
             rows.position = StreamPosition(*self._positions[worker][name])
-        while self.num_steps is None or step < self.num_steps:
+        for step in self._draws.steps(first_step, count):
             source = self.sources[self._draws.at(step)[self.rank]]
             clips = [self._clip(source, streams[source.name]) for _ in range(self.batch_size)]
             yield StreamedBatch(clips, worker, {name: tuple(rows.position) for name, rows in streams.items()})
-            step += count
 
     def took(self, batch: StreamedBatch) -> None:
         """Notes that a batch is used; batches have to come in the order of the loader.

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import count
 
 import numpy as np
 
@@ -18,23 +19,36 @@ class DatasetDraws:
     Args:
         weights: Name -> relative probability of a batch, of any scale. Positions in this order are what is drawn.
         seed: Of everything.
-        world_size: Number of processes.
+        rank, world_size: This process and the number of processes.
+        num_steps: Step to stop before; None goes on for ever.
         one_dataset_per_step: All processes take the same dataset at a step. By default each draws its own.
 
     Raises:
         ValueError: If a weight is not a number above 0, or another argument is out of range.
     """
 
-    def __init__(self, weights: Mapping[str, float], seed: int, world_size: int, one_dataset_per_step: bool = False):
+    def __init__(
+        self,
+        weights: Mapping[str, float],
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        num_steps: int | None = None,
+        one_dataset_per_step: bool = False,
+    ):
         for name, weight in weights.items():
             if not (np.isfinite(weight) and weight > 0):
                 raise ValueError(f"`datasets`: the weight of {name!r} must be above 0, got {weight}.")
         if seed < 0:
             raise ValueError(f"`seed` must be at least 0, got {seed}.")
-        if world_size < 1:
-            raise ValueError(f"`world_size` must be at least 1, got {world_size}.")
+        if not 0 <= rank < world_size:
+            raise ValueError(f"`rank` must be in [0, `world_size`), got rank {rank} of {world_size}.")
+        if num_steps is not None and num_steps < 0:
+            raise ValueError(f"`num_steps` must be at least 0 or None, got {num_steps}.")
         self.seed = seed
+        self.rank = rank
         self.world_size = world_size
+        self.num_steps = num_steps
         self.one_dataset_per_step = one_dataset_per_step
         values = np.array(list(weights.values()), np.float64)
         self._bounds = np.cumsum(values / values.sum())[:-1]
@@ -43,6 +57,10 @@ class DatasetDraws:
     def at(self, step: int) -> np.ndarray:
         """Position of the dataset of every process at a step, int64 (world_size,)."""
         return self._of_block(step // _BLOCK)[step % _BLOCK]
+
+    def steps(self, start: int, stride: int = 1) -> Iterator[int]:
+        """Every `stride`-th step from `start` on."""
+        return count(start, stride) if self.num_steps is None else iter(range(start, self.num_steps, stride))
 
     def counts(self, start: int, stop: int) -> np.ndarray:
         """How often each dataset is drawn by all processes in the steps from `start` to before `stop`, int64."""

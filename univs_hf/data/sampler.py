@@ -87,10 +87,6 @@ class ClipBatchSampler(Sampler[list[ClipIndex]]):
                 raise ValueError(f"`datasets`: {share.name!r} must have at least one row, got {share.num_rows}.")
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
-        if world_size < 1 or not 0 <= rank < world_size:
-            raise ValueError(f"`rank` must be in [0, `world_size`), got rank {rank} of {world_size}.")
-        if num_steps is not None and num_steps < 0:
-            raise ValueError(f"`num_steps` must be at least 0 or None, got {num_steps}.")
         self.datasets = tuple(datasets)
         self.batch_size = batch_size
         self.seed = seed
@@ -99,7 +95,7 @@ class ClipBatchSampler(Sampler[list[ClipIndex]]):
         self.num_steps = num_steps
         self.one_dataset_per_step = one_dataset_per_step
         weights = {share.name: share.weight for share in datasets}
-        self._draws = DatasetDraws(weights, seed, world_size, one_dataset_per_step)
+        self._draws = DatasetDraws(weights, seed, rank, world_size, num_steps, one_dataset_per_step)
         self._keys = [zlib.crc32(name.encode()) for name in names]
         self._start_step = 0
         self._start_cursors = np.zeros(len(names), np.int64)
@@ -113,10 +109,8 @@ class ClipBatchSampler(Sampler[list[ClipIndex]]):
 
     def __iter__(self) -> Iterator[list[ClipIndex]]:
         """Batches from the step of the loaded state on, 0 by default."""
-        step = self._start_step
-        while self.num_steps is None or step < self.num_steps:
+        for step in self._draws.steps(self._start_step):
             yield self.batch_at(step)
-            step += 1
 
     def batch_at(self, step: int) -> list[ClipIndex]:
         """The batch of this process at a step.
