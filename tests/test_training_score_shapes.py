@@ -74,9 +74,11 @@ def test_two_processes_give_the_same_figures(model_folder):
 
 
 @pytest.mark.slow
-def test_recipe_runs_from_nothing_and_does_nothing_twice(project_root, tmp_path):
+@pytest.mark.parametrize("processes", ["1", "2"], ids=["alone", "accelerate_launch"])
+def test_recipe_runs_from_nothing_and_does_nothing_twice(project_root, tmp_path, processes):
     command = [sys.executable, str(project_root / "training" / "train_tiny_shapes.py"), "--out", str(tmp_path)]
-    command += ["--train-videos", "4", "--test-videos", "1", "--schedule.max_steps", "1", "--schedule.milestones=[]"]
+    command += ["--processes", processes, "--train-videos", "4", "--test-videos", "1"]
+    command += ["--schedule.max_steps", "1", "--schedule.milestones=[]"]
     command += ["--schedule.warmup_steps", "0", "--evaluation.every", "0", "--data.num_workers", "0", "--cpu", "true"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
