@@ -46,7 +46,6 @@ class DatasetDraws:
         if num_steps is not None and num_steps < 0:
             raise ValueError(f"`num_steps` must be at least 0 or None, got {num_steps}.")
         self.seed = seed
-        self.rank = rank
         self.world_size = world_size
         self.num_steps = num_steps
         self.one_dataset_per_step = one_dataset_per_step
