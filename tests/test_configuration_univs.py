@@ -82,6 +82,37 @@ def test_settings_of_a_task_are_those_of_inference() -> None:
         assert "\n" not in str(failure.value)
 
 
+def test_settings_of_a_checkpoint_stand_between_the_published_ones_and_the_users(tmp_path: Any) -> None:
+    own = {"vis": {"class_score_threshold": 0.1}, "vss": {"num_frames": 2}}
+    UniVSConfig(task_settings=own).save_pretrained(tmp_path)
+    config = UniVSConfig.from_pretrained(tmp_path)
+    assert config.task_settings == own
+    vis = config.for_task("vis")
+    assert (vis.class_score_threshold, vis.box_nms_threshold, vis.task_settings) == (0.1, 0.85, None)
+    assert config.for_task("vis", class_score_threshold=0.3).class_score_threshold == 0.3
+    assert config.for_task("vos").class_score_threshold == UniVSConfig().for_task("vos").class_score_threshold
+    # Clips of VSS lie side by side, whoever chose their length.
+    assert config.for_task("vss").clip_stride == 2
+    assert config.for_task("vss", num_frames=4).clip_stride == 4
+    assert config.task_settings == own, "for_task must not change the configuration it is called on"
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"sot": {}}, ValueError, "`task_settings` must have some of .*'vis'.* as keys, got 'sot'"),
+        ({"vis": {"num_queries": 7}}, ValueError, "`task_settings` of 'vis': `num_queries` is a matter of the model"),
+        ({"vis": {"nothing": 7}}, ValueError, "`task_settings` of 'vis': `nothing` is not a field"),
+        ({"vis": {"num_frames": "3"}}, TypeError, "`task_settings` of 'vis': `num_frames` must be int, got '3'"),
+        ({"vos": {"num_frames": 0}}, ValueError, "`task_settings` of 'vos': `num_frames` must be greater than 0"),
+        ({"vis": {"task_settings": {}}}, ValueError, "`task_settings` of 'vis': `task_settings` is a matter"),
+    ],
+)
+def test_settings_of_a_checkpoint_are_checked(settings: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        UniVSConfig(task_settings=settings)
+
+
 def test_every_preset_names_fields_only() -> None:
     fields = {field.name for field in dataclasses.fields(UniVSConfig)}
     for preset in (*BACKBONE_PRESETS.values(), *TASK_PRESETS.values()):

@@ -241,11 +241,33 @@ class TestCommand:
         assert scores["table"]["J&F"] == f"{100 * scores['figures']['J&F-Mean']:.1f}"
         assert scores["table"]["J&F"] in printed
         assert scores["settings"] == {"num_frames": 2} and scores["num_videos"] == 2
+        assert scores["task_settings"] == {}
         assert scores["videos"].keys() == {"bear", "camel"}
         # The same command again runs nothing and gives the same.
         assert main("davis17", [*arguments, "--set", "num_frames=2", "--quiet"]) == 0
         again = json.loads((out / "scores.json").read_text())
         assert again["figures"] == scores["figures"] and "run" not in again
+
+    def test_settings_of_the_model_are_used_and_told(self, tmp_path):
+        open_miniature("davis17", tmp_path / "data")
+        own = {"vos": {"num_frames": 2, "temporal_consistency_threshold": 0.9}, "vis": {"num_frames": 4}}
+        figures = {}
+        for name, settings in (("published", None), ("own", own)):
+            model = decisive_model()
+            model.config.task_settings = settings
+            model.save_pretrained(tmp_path / name)
+            tiny_processor().save_pretrained(tmp_path / name)
+            arguments = ["--data", str(tmp_path / "data"), "--model", str(tmp_path / name), "--device", "cpu"]
+            assert main("davis17", [*arguments, "--out", str(tmp_path / "out" / name), "--quiet", "--no-report"]) == 0
+            figures[name] = json.loads((tmp_path / "out" / name / "scores.json").read_text())
+        assert figures["own"]["task_settings"] == {"vos": own["vos"]}, "of the benchmark's task only"
+        arguments = ["--data", str(tmp_path / "data"), "--model", str(tmp_path / "published"), "--device", "cpu"]
+        for name, value in own["vos"].items():
+            arguments += ["--set", f"{name}={value}"]
+        assert main("davis17", [*arguments, "--out", str(tmp_path / "out" / "set"), "--quiet", "--no-report"]) == 0
+        as_set = json.loads((tmp_path / "out" / "set" / "scores.json").read_text())
+        assert figures["own"]["figures"] == as_set["figures"]
+        assert figures["own"]["figures"] != figures["published"]["figures"]
 
     def test_predictions_are_scored_without_an_output(self, tmp_path, capsys):
         benchmark, videos = open_miniature("davis17", tmp_path / "data")

@@ -144,6 +144,16 @@ def test_licence_of_converted_weights(name: str) -> None:
 # --- measured figures
 
 
+def test_a_card_tells_the_settings_that_the_model_has_for_a_task(tmp_path: Path) -> None:
+    own = {"vos": {"num_prompt_pixels": 16}}
+    path = scores_file(tmp_path / "scores.json", settings={}, task_settings=own)
+    text = " ".join(render_model_card(card_facts("resnet50"), read_scores([path])).split())
+    told = "with the published settings of the task but for those that the configuration holds"
+    assert f"{told} (vos: `num_prompt_pixels` = `16`)" in text
+    path = scores_file(tmp_path / "scores.json", settings={})
+    assert told not in " ".join(render_model_card(card_facts("resnet50"), read_scores([path])).split())
+
+
 def test_without_figures_the_card_says_so() -> None:
     card = ModelCard(render_model_card(card_facts("tiny-shapes")))
     assert "No figures of these weights have been measured" in card.text

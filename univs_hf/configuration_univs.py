@@ -100,7 +100,7 @@ _FIXED_FIELDS = frozenset(
     "matching_mask_weight matching_dice_weight train_num_points oversample_ratio importance_sample_ratio "
     "max_training_objects visual_prompt_probability negative_prompt_ratio prompt_mask_threshold "
     "prompt_point_threshold prompt_point_fallback_threshold prompt_point_box_ratio image_mean image_std "
-    "size_divisibility".split()
+    "size_divisibility task_settings".split()
 )
 
 SELF_ATTENTION_TYPES = ("sep", "sep-blocked", "sep-l2p", "none", "all")
@@ -198,6 +198,9 @@ class UniVSConfig(PackagedCheckpointMixin, PreTrainedConfig):
         class_temperature (`float`, defaults to 0.06): Softmax temperature over classes in image segmentation.
         image_box_nms_threshold (`float`, 0.9), image_instance_nms_threshold (`float`, 0.85),
         object_mask_threshold (`float`, 0.05), num_semantic_queries (`int`, 200): Image segmentation.
+        task_settings (`dict[str, dict[str, Any]]`, *optional*):
+            Task -> settings of inference that win over the published ones of the task in [`UniVSConfig.for_task`]. A
+            model of another size than the published ones carries here what suits it.
 
     Training (specification of training, 4 and 5; the released ResNet-50 settings):
         class_weight, mask_weight, dice_weight (`float`, default to 5.0): Weights of the loss terms.
@@ -330,6 +333,7 @@ class UniVSConfig(PackagedCheckpointMixin, PreTrainedConfig):
     image_instance_nms_threshold: float | int = 0.85
     object_mask_threshold: float | int = 0.05
     num_semantic_queries: int = 200
+    task_settings: dict[str, dict[str, Any]] | None = None
     class_weight: float | int = 5.0
     mask_weight: float | int = 5.0
     dice_weight: float | int = 5.0
@@ -390,7 +394,9 @@ class UniVSConfig(PackagedCheckpointMixin, PreTrainedConfig):
         return cls(**{"backbone_preset": name, **copy.deepcopy(BACKBONE_PRESETS[name]), **overrides})
 
     def for_task(self, task: str, **overrides: Any) -> "UniVSConfig":
-        """Copy of this configuration with the published inference settings of one task.
+        """Copy of this configuration with the inference settings of one task.
+
+        These are the published ones, unless `task_settings` has others for the task. The copy has no `task_settings`.
 
         Args:
             task: `"vis"`, `"vss"`, `"vps"`, `"vos"`, `"pvos"` or `"refvos"`.
@@ -405,12 +411,15 @@ class UniVSConfig(PackagedCheckpointMixin, PreTrainedConfig):
             raise ValueError(f"`task` must be one of {list(TASK_PRESETS)}, got {task!r}.")
         settings = dict(TASK_PRESETS[task])
         settings.update(_BACKBONE_TASK_PRESETS.get((self.backbone_preset, task), {}))
+        own = (self.task_settings or {}).get(task, {})
         if "clip_stride" in settings:
             # The published stride is that of the published clip: side by side. It stays so with shorter clips.
-            settings["clip_stride"] = overrides.get("num_frames", self.num_frames)
+            settings["clip_stride"] = {"num_frames": self.num_frames, **own, **overrides}["num_frames"]
+        settings.update(own)
         # Those given first, so that a mistake is told of them and not of what follows from them.
         settings = {**overrides, **{name: settings[name] for name in settings.keys() - overrides.keys()}}
         config = copy.deepcopy(self)
+        config.task_settings = None
         for key, value in settings.items():
             if key not in type(config).__dataclass_fields__:
                 raise ValueError(f"`{key}` is not a field of {type(self).__name__}.")
@@ -433,6 +442,7 @@ class UniVSConfig(PackagedCheckpointMixin, PreTrainedConfig):
         self._check_ranges()
         self._check_sizes()
         self._check_sub_configs()
+        self._check_task_settings()
 
     def _check_positive(self) -> None:
         for name in (
@@ -552,6 +562,15 @@ class UniVSConfig(PackagedCheckpointMixin, PreTrainedConfig):
             )
         if self.text_config.projection_dim is None:
             raise ValueError("`text_config.projection_dim` must be set: category embeddings have its width.")
+
+    def _check_task_settings(self) -> None:
+        for task in self.task_settings or {}:
+            if task not in TASK_PRESETS:
+                raise ValueError(f"`task_settings` must have some of {list(TASK_PRESETS)} as keys, got {task!r}.")
+            try:
+                self.for_task(task)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"`task_settings` of {task!r}: {error}") from error
 
 
 __all__ = ["BACKBONE_PRESETS", "TASK_PRESETS", "UniVSConfig"]

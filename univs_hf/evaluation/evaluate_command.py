@@ -166,8 +166,21 @@ def run_evaluate(args: argparse.Namespace) -> int:
         )
     except KeyboardInterrupt as interruption:
         raise KeyboardInterrupt("finished videos are kept, the same command goes on") from interruption
-    _tell(evaluation, args, {"model": args.model, "dtype": args.dtype, "settings": settings})
+    about = {"model": args.model, "dtype": args.dtype, "settings": settings}
+    _tell(evaluation, args, {**about, "task_settings": _own_settings(args.model, benchmark.task)})
     return 0
+
+
+def _own_settings(model: str, task: str) -> dict[str, Any] | None:
+    """Task -> settings that the model's configuration has in place of the published ones; None if not to be known."""
+    from ..configuration_univs import UniVSConfig
+
+    try:
+        settings = UniVSConfig.from_pretrained(model).task_settings or {}
+    except OSError:
+        # A run that was finished earlier is scored without its model.
+        return None
+    return {task: settings[task]} if task in settings else {}
 
 
 def _tell(evaluation: Evaluation, args: argparse.Namespace, about: dict[str, Any]) -> None:

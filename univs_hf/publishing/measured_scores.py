@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ class MeasuredScores:
         settings: What was set in place of the published settings of the task.
         versions: Package -> version that measured.
         dtype: Number format of the model, if it was noted.
+        task_settings: Task -> settings that the model's configuration has in place of the published ones.
     """
 
     benchmark: str
@@ -32,6 +33,7 @@ class MeasuredScores:
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
     dtype: str | None = None
+    task_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def read_scores(paths: Iterable[str | Path]) -> list[MeasuredScores]:
@@ -93,6 +95,7 @@ def _read_entry(entry: Any, path: Path) -> MeasuredScores:
         dict(entry.get("settings") or {}),
         dict(entry.get("versions") or {}),
         entry.get("dtype"),
+        dict(entry.get("task_settings") or {}),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,14 +156,21 @@ def _goals(facts: CardFacts) -> list[dict[str, Any]]:
 def _circumstances(scores: MeasuredScores) -> str:
     """With what the figures of a benchmark were measured."""
     versions = ", ".join(f"{name} {number}" for name, number in scores.versions.items())
-    settings = ", ".join(f"`{name}` = `{value}`" for name, value in scores.settings.items())
+    usual = "with the published settings of the task"
+    if scores.task_settings:
+        own = "; ".join(f"{task}: {_assignments(settings)}" for task, settings in scores.task_settings.items())
+        usual += f" but for those that the configuration holds ({own})"
     parts = [
         f"in {scores.dtype}" if scores.dtype else "",
-        f"with {settings} in place of the task's settings" if settings else "with the published settings of the task",
+        f"with {_assignments(scores.settings)} in place of the task's settings" if scores.settings else usual,
         f"by {versions}" if versions else "",
     ]
     benchmark = benchmark_facts()[scores.benchmark].name
     return f"{benchmark} {scores.split} was measured {', '.join(part for part in parts if part)}."
+
+
+def _assignments(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{name}` = `{value}`" for name, value in settings.items())
 
 
 def _header(facts: CardFacts, measured: Sequence[Figure], name: str) -> ModelCardData:

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 import yaml
 
+from ..configuration_univs import UniVSConfig
 from ..data.moving_shapes import CATEGORY_SET, MovingShapes, MovingShapesConfig
 from ..modeling_univs import UniVSForVideoSegmentation
 from ..packaged_checkpoints import resolve_checkpoint
@@ -148,6 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "num_frames": generator.num_frames,
             "frame_size": [generator.height, generator.width],
             "settings": settings,
+            "task_settings": UniVSConfig.from_pretrained(options.model).task_settings or {},
             "seconds": round(time.monotonic() - started, 1),
             "figures": {name: None if value != value else value for name, value in figures.items()},
         }
