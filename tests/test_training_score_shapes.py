@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from univs_hf.data.moving_shapes import MovingShapes, MovingShapesConfig
-from univs_hf.tiny_shapes import build_model, build_processor
+from univs_hf.tiny_shapes import TASK_SETTINGS, build_model, build_processor
 from univs_hf.training.score_shapes import main, score_model
 from univs_hf.training.shapes_scores import score_videos
 
@@ -59,7 +59,7 @@ def test_command_writes_figures_and_tells_mistakes(model_folder, tmp_path, capsy
     assert main([*arguments, "--set", "num_frames=2"]) == 0
     report = json.loads(out.read_text())
     assert (report["split"], report["num_videos"], report["num_frames"]) == ("validation", 1, 8)
-    assert (report["settings"], report["task_settings"]) == ({"num_frames": 2}, {})
+    assert (report["settings"], report["task_settings"]) == ({"num_frames": 2}, TASK_SETTINGS)
     assert f"{100 * report['figures']['vss/mIoU']:6.1f}" in capsys.readouterr().out
     assert main([*arguments, "--set", "num_frame=2"]) == 2
     assert "num_frame" in capsys.readouterr().err
