@@ -150,6 +150,10 @@ def test_a_card_tells_the_settings_that_the_model_has_for_a_task(tmp_path: Path)
     text = " ".join(render_model_card(card_facts("resnet50"), read_scores([path])).split())
     told = "with the published settings of the task but for those that the configuration holds"
     assert f"{told} (vos: `num_prompt_pixels` = `16`)" in text
+    # What was set for the run does not hide them.
+    path = scores_file(tmp_path / "scores.json", task_settings=own)
+    text = " ".join(render_model_card(card_facts("resnet50"), read_scores([path])).split())
+    assert f"{told} (vos: `num_prompt_pixels` = `16`), with `shortest_edge` = `480` in place of the task's" in text
     path = scores_file(tmp_path / "scores.json", settings={})
     assert told not in " ".join(render_model_card(card_facts("resnet50"), read_scores([path])).split())
 

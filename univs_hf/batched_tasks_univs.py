@@ -147,7 +147,7 @@ def segment_videos(
         processor: The processor that belongs to it.
         videos: Paths, lists of frames or anything else that yields frames; all of one frame size and one length.
         categories: Names or a label set, see [`embed_categories`].
-        **settings: Fields of [`UniVSConfig`] that win over the published settings of the task.
+        **settings: Fields of [`UniVSConfig`] that win over the settings of the task.
 
     Yields:
         For every frame number, the results of the videos.

@@ -66,7 +66,7 @@ class UniVSInferenceSession:
             None for a live stream.
         device: Where the model is; by default wherever it turns out to be.
         generator: Draws the pixels of visual prompts at random, as the original does; deterministic without.
-        **settings: Fields of [`UniVSConfig`] that win over the published settings of the task.
+        **settings: Fields of [`UniVSConfig`] that win over the settings of the task.
 
     Raises:
         ValueError: If the task is none of the six.
@@ -505,7 +505,7 @@ def propagate(
         categories: For `"vis"`, `"vss"`, `"vps"`: see [`embed_categories`].
         expressions: For `"refvos"`.
         generator: See [`UniVSInferenceSession`].
-        **settings: Fields of [`UniVSConfig`] that win over the published settings of the task.
+        **settings: Fields of [`UniVSConfig`] that win over the settings of the task.
 
     Yields:
         `dict`: See [`ClipEngine`].

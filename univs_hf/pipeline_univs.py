@@ -141,7 +141,7 @@ class VideoSegmentationPipeline(Pipeline):
                 and take one at a time.
             num_workers: Not used: frames are decoded when they are wanted.
             **kwargs: `generator` (see [`UniVSInferenceSession`]), and fields of [`UniVSConfig`] such as
-                `num_frames` or `class_score_threshold` that win over the published settings of the task.
+                `num_frames` or `class_score_threshold` that win over the settings of the task.
 
             With several videos, prompts and `text` are lists with one entry per video, None where there is none; one
             string as `text` holds for all.

@@ -319,7 +319,7 @@ class UniVSProcessor(PackagedCheckpointMixin, ProcessorMixin):
             task: `"vis"`, `"vss"`, `"vps"`, `"vos"`, `"pvos"` or `"refvos"`.
             inference_device: Where the state of the video is kept; by default where the model is.
             generator: Draws the pixels of visual prompts at random, as the original does; deterministic without.
-            **settings: Fields of [`UniVSConfig`] that win over the published settings of the task.
+            **settings: Fields of [`UniVSConfig`] that win over the settings of the task.
 
         Example:
             >>> session = processor.init_video_session("judo.mp4", task="vos")

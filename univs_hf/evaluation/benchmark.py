@@ -57,7 +57,7 @@ class VideoJob:
         expressions: For `"refvos"`: object id (from 1) to text.
         categories: Names, a label set or its name; `None` where the task has none.
         thing_flags: Per category, whether it is a thing; `None` for what the label set says.
-        settings: Fields of [`UniVSConfig`] that win over the published settings of the task.
+        settings: Fields of [`UniVSConfig`] that win over the settings of the task.
         part: Name of the subfolder that this pass is written to, where a video takes several; else empty.
     """
 

@@ -31,7 +31,7 @@ def model_results(
         model ([`UniVSForVideoSegmentation`]): In evaluation mode.
         processor ([`UniVSProcessor`]): That of the model.
         job ([`VideoJob`]): What is asked.
-        settings (mapping, *optional*): Fields of [`UniVSConfig`] that win over the published settings of the task and
+        settings (mapping, *optional*): Fields of [`UniVSConfig`] that win over the settings of the task and
             over those of the job.
 
     Returns:

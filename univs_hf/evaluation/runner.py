@@ -96,7 +96,7 @@ def evaluate(
             A name is loaded only if there is something left to run.
         out (`Path`): Folder of the results, see `output_folder`.
         overwrite (`bool`, *optional*, defaults to `False`): Begin again in place of results that are there.
-        settings (mapping, *optional*): Fields of [`UniVSConfig`] that win over the published settings of the task.
+        settings (mapping, *optional*): Fields of [`UniVSConfig`] that win over the settings of the task.
         device (`str`, *optional*): Where to put the model; by default a GPU if there is one.
         dtype (`str`, *optional*, defaults to `"float32"`): Number format of a model that is loaded by name.
         quiet (`bool`, *optional*, defaults to `False`): Show no progress.

@@ -20,7 +20,7 @@ class MeasuredScores:
         split: The part that was evaluated.
         num_videos: How many videos.
         figures: Name of the figure, with the task before a `/` where the benchmark has several, to percentage.
-        settings: What was set in place of the published settings of the task.
+        settings: What was set for the run in place of the settings of the task.
         versions: Package -> version that measured.
         dtype: Number format of the model, if it was noted.
         task_settings: Task -> settings that the model's configuration has in place of the published ones.

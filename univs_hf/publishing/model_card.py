@@ -162,7 +162,8 @@ def _circumstances(scores: MeasuredScores) -> str:
         usual += f" but for those that the configuration holds ({own})"
     parts = [
         f"in {scores.dtype}" if scores.dtype else "",
-        f"with {_assignments(scores.settings)} in place of the task's settings" if scores.settings else usual,
+        usual if scores.task_settings or not scores.settings else "",
+        f"with {_assignments(scores.settings)} in place of the task's settings" if scores.settings else "",
         f"by {versions}" if versions else "",
     ]
     benchmark = benchmark_facts()[scores.benchmark].name

@@ -360,7 +360,7 @@ class EvaluationConfig:
         num_videos: Videos.
         num_overlays: Videos of which pictures are written for each task.
         generator: Fields of [`MovingShapesConfig`].
-        settings: Fields of [`UniVSConfig`] that win over the published settings of the tasks.
+        settings: Fields of [`UniVSConfig`] that win over the settings of the tasks.
     """
 
     every: int = 0

@@ -51,7 +51,7 @@ def score_model(
         split: `"validation"` or `"test"`.
         num_videos: At least 1.
         tasks: Some of the six tasks.
-        settings: Fields of [`UniVSConfig`] that win over the published settings of the tasks.
+        settings: Fields of [`UniVSConfig`] that win over the settings of the tasks.
         generator: What the videos are like.
         num_processes: That share the videos, one thread each; the figures do not depend on it.
 

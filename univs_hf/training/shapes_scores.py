@@ -75,7 +75,7 @@ class ShapesScores:
 
     Args:
         tasks: Some of the six tasks.
-        settings: Fields of [`UniVSConfig`] that win over the published settings of the tasks.
+        settings: Fields of [`UniVSConfig`] that win over the settings of the tasks.
 
     Attributes:
         metrics: Task -> metric over the videos so far.
